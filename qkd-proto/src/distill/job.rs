@@ -1,0 +1,7 @@
+//! Stub.
+/// Stub.
+#[derive(Debug)]
+pub struct Job;
+/// Stub.
+#[derive(Debug)]
+pub struct JobResult;

@@ -1,0 +1,4 @@
+//! Wires the floors together.
+
+pub mod effect;
+pub mod input;
