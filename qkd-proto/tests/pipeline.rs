@@ -1,0 +1,295 @@
+//! Two block sessions over an emulated link, honest, attacked, and with hostile messages.
+
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+use qkd_proto::distill::abort::AbortReason;
+use qkd_proto::distill::key::SecretKey;
+use qkd_proto::distill::message::{AbortCode, BlockMessage};
+use qkd_proto::distill::report::BlockOutcome;
+use qkd_proto::distill::session::{BlockEffect, BlockInput, BlockPlan, BlockSession, QBER_LIMIT, Role};
+use qkd_proto::entropy::SeededEntropy;
+use qkd_proto::id::BlockId;
+use qkd_proto::labels;
+use qkd_proto::mac::{self, AuthTag, PadStock};
+use qkd_proto::optics::PhotonBatch;
+use qkd_proto::optics::model::LinkModel;
+use qkd_proto::optics::preset::{Preset, pulses_for};
+use qkd_proto::optics::receiver::Receiver;
+use qkd_proto::optics::transmitter::Transmitter;
+use qkd_proto::quantity::Qber;
+
+fn photons(model: &LinkModel, pulses: u64, seed: u8) -> (PhotonBatch, PhotonBatch) {
+    let mut emission = Transmitter::new(model.clone(), [seed; 32]).emit(BlockId(1), pulses);
+    let mut reception = Receiver::new(model.clone(), [seed + 100; 32]).receive(BlockId(1), pulses);
+    while let Some(frame) = emission.next_frame() {
+        reception.accept(&frame).unwrap();
+    }
+    (emission.finish(), reception.finish().unwrap())
+}
+
+fn plan(model: &LinkModel, pulses: u64, entropy: u8) -> BlockPlan {
+    BlockPlan {
+        link: "alice-bob".parse().unwrap(),
+        transmitter: "alice".parse().unwrap(),
+        receiver: "bob".parse().unwrap(),
+        block: BlockId(1),
+        model: model.clone(),
+        pulses,
+        eps_sec: 1e-10,
+        eps_cor: 1e-15,
+        qber_limit: Qber::try_from(QBER_LIMIT).unwrap(),
+        entropy: [entropy; 32],
+    }
+}
+
+/// One end, with the part of the node that makes and checks tags.
+struct End {
+    role: Role,
+    session: BlockSession,
+    outcome: Option<BlockOutcome>,
+    busy: Duration,
+    tags: usize,
+}
+
+fn tag(signer: Role, text: &[u8]) -> AuthTag {
+    let label = match signer {
+        Role::Transmitter => labels::tag::BLOCK_TRANSMITTER,
+        Role::Receiver => labels::tag::BLOCK_RECEIVER,
+    };
+    AuthTag { stock: PadStock::Pool, offset: 0, tag: mac::tag(&[1; 16], &[signer as u8; 16], label, text) }
+}
+
+impl End {
+    fn new(role: Role, plan: BlockPlan) -> Self {
+        Self { role, session: BlockSession::new(role, plan), outcome: None, busy: Duration::ZERO, tags: 0 }
+    }
+
+    /// Handles an input and all that follows at this end; gives what it sends.
+    fn handle(&mut self, input: BlockInput) -> Vec<Vec<u8>> {
+        #[expect(clippy::disallowed_methods, reason = "a test measures how long distillation takes")]
+        let start = Instant::now();
+        let mut sent = Vec::new();
+        self.session.handle(input);
+        while let Some(effect) = self.session.next_effect() {
+            match effect {
+                BlockEffect::Send(bytes) => sent.push(bytes),
+                BlockEffect::Run(job) => self.session.handle(BlockInput::JobDone(job.run())),
+                BlockEffect::MakeTag(text) => {
+                    self.tags += 1;
+                    self.session.handle(BlockInput::OwnTag(tag(self.role, &text)));
+                }
+                BlockEffect::CheckTag(text, found) => {
+                    let valid = tag(self.role.other(), &text) == found;
+                    self.session.handle(BlockInput::PeerTag { valid });
+                }
+                BlockEffect::Done(outcome) => {
+                    assert!(self.outcome.is_none(), "a block ends once");
+                    self.outcome = Some(*outcome);
+                }
+            }
+        }
+        self.busy += start.elapsed();
+        sent
+    }
+
+    fn outcome(&self) -> &BlockOutcome {
+        self.outcome.as_ref().unwrap()
+    }
+
+    fn key(&self) -> Option<&SecretKey> {
+        self.outcome().result.as_ref().ok()
+    }
+
+    fn reason(&self) -> AbortReason {
+        *self.outcome().result.as_ref().unwrap_err()
+    }
+}
+
+type Alter<'a> = &'a mut dyn FnMut(Role, usize, Vec<u8>) -> Option<Vec<u8>>;
+
+/// Runs a block; `alter` sees each message with its sender and number and may change or drop it.
+fn distil(model: &LinkModel, pulses: u64, seed: u8, alter: Alter<'_>) -> [End; 2] {
+    let (emissions, detections) = photons(model, pulses, seed);
+    distil_batches(model, pulses, emissions, detections, alter)
+}
+
+fn distil_batches(
+    model: &LinkModel,
+    pulses: u64,
+    emissions: PhotonBatch,
+    detections: PhotonBatch,
+    alter: Alter<'_>,
+) -> [End; 2] {
+    let mut transmitter = End::new(Role::Transmitter, plan(model, pulses, 11));
+    let mut receiver = End::new(Role::Receiver, plan(model, pulses, 12));
+    let mut wire: Vec<(Role, Vec<u8>)> = Vec::new();
+    let mut number = 0;
+    // The receiver is first: its message waits until the transmitter's device is done.
+    wire.extend(receiver.handle(BlockInput::Photons(detections)).into_iter().map(|bytes| (Role::Receiver, bytes)));
+    let early = transmitter.handle(BlockInput::Photons(emissions));
+    assert!(early.is_empty());
+    while !wire.is_empty() {
+        let (sender, bytes) = wire.remove(0);
+        number += 1;
+        let Some(bytes) = alter(sender, number, bytes) else { continue };
+        let end = if sender == Role::Transmitter { &mut receiver } else { &mut transmitter };
+        wire.extend(end.handle(BlockInput::Message(bytes)).into_iter().map(|bytes| (sender.other(), bytes)));
+    }
+    for end in [&mut transmitter, &mut receiver] {
+        if end.outcome.is_none() {
+            end.handle(BlockInput::Timeout);
+        }
+    }
+    [transmitter, receiver]
+}
+
+fn honest(_: Role, _: usize, bytes: Vec<u8>) -> Option<Vec<u8>> {
+    Some(bytes)
+}
+
+#[track_caller]
+fn assert_never_unequal(ends: &[End; 2]) {
+    if let (Some(a), Some(b)) = (ends[0].key(), ends[1].key()) {
+        panic!("both ends took a key after a change: {} and {}", a.len(), b.len());
+    }
+}
+
+#[test]
+fn an_honest_lab_block_gives_one_key_to_both_ends() {
+    let (model, pulses) = (Preset::Lab.model(), Preset::Lab.pulses());
+    let [transmitter, receiver] = distil(&model, pulses, 1, &mut honest);
+    let report = transmitter.outcome().report.clone();
+    println!("{report:?}");
+    println!("busy: transmitter {:?}, receiver {:?}", transmitter.busy, receiver.busy);
+    assert_eq!((transmitter.tags, receiver.tags), (1, 1));
+    assert_eq!(report, receiver.outcome().report);
+    assert!(report.f_ec.unwrap() < 1.6, "f_EC {:?}", report.f_ec);
+    let fraction = report.secret.0 as f64 / report.sifted.0 as f64;
+    println!("secret fraction {fraction:.3}");
+    assert!(fraction > 0.3, "{fraction} secret bits per sifted bit");
+    let bits = |end: End| end.outcome.unwrap().result.unwrap().into_bits().into_bytes();
+    let (ours, theirs) = (bits(transmitter), bits(receiver));
+    assert!(ours.len() > 8_000);
+    assert_eq!(ours.expose(), theirs.expose());
+}
+
+#[test]
+fn half_the_photons_resent_give_no_key_and_a_reason() {
+    let model = LinkModel { eve_ir: 0.5, ..Preset::Lab.model() };
+    let [transmitter, receiver] = distil(&model, Preset::Lab.pulses(), 2, &mut honest);
+    assert!(matches!(receiver.reason(), AbortReason::QberOverLimit { .. }), "{}", receiver.reason());
+    assert!(matches!(
+        transmitter.reason(),
+        AbortReason::QberOverLimit { .. } | AbortReason::PeerAborted(AbortCode::QberOverLimit)
+    ));
+    let qber = receiver.outcome().report.qber_test.unwrap().ratio();
+    assert!((qber - 0.135).abs() < 0.01, "qber {qber}");
+    assert_eq!(receiver.outcome().report.secret.0, 0);
+}
+
+/// A quarter of `lab`'s block: no key may come of it, but every message kind does up to the report.
+fn small() -> (LinkModel, u64) {
+    let model = Preset::Lab.model();
+    let pulses = pulses_for(&model, 70_000);
+    (model, pulses)
+}
+
+#[test]
+fn a_short_block_gives_no_key_at_either_end() {
+    let (model, pulses) = small();
+    let ends = distil(&model, pulses, 3, &mut honest);
+    assert!(ends.iter().all(|end| end.key().is_none()));
+}
+
+#[test]
+fn a_changed_message_never_gives_unequal_keys() {
+    let (model, pulses) = (Preset::Lab.model(), Preset::Lab.pulses());
+    let (kinds, places) = (8, [0.0, 0.3, 0.999]);
+    for kind in 1..=kinds {
+        for place in places {
+            let ends = distil(&model, pulses, 4, &mut |_, number, mut bytes: Vec<u8>| {
+                if number == kind {
+                    let at = (bytes.len() as f64 * place) as usize;
+                    bytes[at] ^= 0x04;
+                }
+                Some(bytes)
+            });
+            assert_never_unequal(&ends);
+            assert!(ends[0].key().is_none(), "message {kind} changed at {place}: the transmitter took a key");
+        }
+    }
+}
+
+#[test]
+fn a_dropped_or_truncated_message_never_gives_unequal_keys() {
+    let (model, pulses) = (Preset::Lab.model(), Preset::Lab.pulses());
+    for kind in 1..=8 {
+        for keep in [None, Some(0), Some(2)] {
+            let ends = distil(&model, pulses, 5, &mut |_, number, mut bytes: Vec<u8>| {
+                if number == kind {
+                    bytes.truncate(keep?);
+                }
+                Some(bytes)
+            });
+            assert_never_unequal(&ends);
+            assert!(ends[0].key().is_none());
+        }
+    }
+}
+
+#[test]
+fn the_reason_reaches_the_other_end() {
+    let (model, pulses) = small();
+    let ends = distil(&model, pulses, 6, &mut |_, number, bytes| Some(if number == 3 { vec![1] } else { bytes }));
+    assert_eq!(ends[0].reason(), AbortReason::Malformed("message"));
+    assert_eq!(ends[1].reason(), AbortReason::PeerAborted(AbortCode::Malformed));
+}
+
+#[test]
+fn lost_and_repeated_photon_frames_are_refused() {
+    let (model, pulses) = (Preset::Lab.model(), Preset::Lab.pulses());
+    let mut emission = Transmitter::new(model.clone(), [1; 32]).emit(BlockId(1), pulses);
+    let frames: Vec<Vec<u8>> = std::iter::from_fn(|| emission.next_frame()).collect();
+    let mut reception = Receiver::new(model, [2; 32]).receive(BlockId(1), pulses);
+    assert!(reception.accept(&frames[1]).is_err());
+    assert!(reception.accept(&frames[0]).is_ok());
+    assert!(reception.accept(&frames[0]).is_err());
+    assert!(reception.finish().is_err());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn hostile_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600), version in any::<bool>()) {
+        let mut bytes = bytes;
+        if version && !bytes.is_empty() {
+            bytes[0] = 1;
+        }
+        let (model, pulses) = small();
+        for role in [Role::Transmitter, Role::Receiver] {
+            let mut end = End::new(role, plan(&model, pulses, 1));
+            end.handle(BlockInput::Message(bytes.clone()));
+        }
+        let _ = BlockMessage::from_bytes(&bytes);
+        let mut reception = Receiver::new(model, [2; 32]).receive(BlockId(1), pulses);
+        let _ = reception.accept(&bytes);
+    }
+
+    #[test]
+    fn a_malicious_message_never_panics(seed in any::<u64>(), kind in 1..6usize) {
+        let mut coins = SeededEntropy::from_number(seed);
+        let (model, pulses) = (Preset::Lab.model(), pulses_for(&Preset::Lab.model(), 5_000));
+        let ends = distil(&model, pulses, 7, &mut |_, number, mut bytes: Vec<u8>| {
+            if number == kind {
+                for _ in 0..1 + coins.below(4) {
+                    let at = coins.below(bytes.len() as u64) as usize;
+                    bytes[at] = coins.next_u64() as u8;
+                }
+            }
+            Some(bytes)
+        });
+        assert_never_unequal(&ends);
+    }
+}
