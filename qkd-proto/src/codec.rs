@@ -1,4 +1,5 @@
-//! Bytes for wires and disks: one version byte, then packed CBOR (RFC 8949). In: values or bytes
+//! Bytes for wires and disks: one version byte, then packed CBOR (RFC 8949): fields and variants by
+//! number, an enum with content as an array. In: values or bytes
 //! from anywhere. Out: bytes or checked values. Always: decoding is bounded, reads every byte, and
 //! accepts one form only. The one file that names `serde_cbor`.
 
@@ -31,7 +32,7 @@ pub enum CodecError {
 /// Writes `value` behind its version byte.
 pub fn encode<T: Serialize>(version: u8, value: &T) -> Vec<u8> {
     let mut bytes = vec![version];
-    let mut serializer = serde_cbor::Serializer::new(&mut bytes).packed_format();
+    let mut serializer = serde_cbor::Serializer::new(&mut bytes).packed_format().legacy_enums();
     value.serialize(&mut serializer).expect("writing our own types to memory cannot fail");
     bytes
 }
@@ -48,7 +49,8 @@ pub fn decode<T: DeserializeOwned>(version: u8, bytes: &[u8], limit: usize) -> R
     if found != Some(version) {
         return Err(CodecError::Version { found, expected: version });
     }
-    let mut deserializer = serde_cbor::Deserializer::from_slice(&bytes[1..]).disable_named_format();
+    let mut deserializer = serde_cbor::Deserializer::from_slice(&bytes[1..]);
+    deserializer = deserializer.disable_named_format().disable_standard_enums();
     let value = T::deserialize(&mut deserializer).map_err(malformed)?;
     deserializer.end().map_err(malformed)?;
     Ok(value)
@@ -71,7 +73,21 @@ mod tests {
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     enum Word {
         Ping(u64),
+        Nested(Inner),
         Data { path: Vec<String>, body: Bytes },
+    }
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    enum Inner {
+        Unit,
+        Pair(u8, u8),
+    }
+
+    #[test]
+    fn every_form_of_enum_comes_back() {
+        for word in [Word::Ping(7), Word::Nested(Inner::Unit), Word::Nested(Inner::Pair(1, 2))] {
+            assert_eq!(decode(1, &encode(1, &word), 64), Ok(word));
+        }
     }
 
     #[test]

@@ -1,4 +1,166 @@
-//! Wires the floors together.
+//! A node: the only place that knows all floors. In: [`Input`]s, one after the other. Out:
+//! [`Effect`]s in order, and a deadline. Always: nothing leaves before the commit it names is
+//! durable, and the same inputs with the same randomness give the same effects.
 
+mod advertise;
+mod blocks;
+mod deposits;
 pub mod effect;
+pub mod gate;
+mod hops;
 pub mod input;
+mod letters;
+mod link;
+mod link_session;
+pub mod message;
+mod origin;
+mod outbox;
+mod requests;
+mod restore;
+pub mod settings;
+mod status;
+mod target;
+mod timers;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::control::reply::AlarmReply;
+use crate::entropy::Entropy;
+use crate::id::{CommitId, KeyId, LinkId, NodeId, RequestId, SessionId, TransferId};
+use crate::moment::{Moment, Now};
+use crate::relay::adverts::AdvertBook;
+use crate::relay::directory::Directory;
+use crate::relay::session::EndSession;
+use crate::relay::transfer::Transfer;
+use effect::{Action, Effect, Event, Lane};
+use input::Input;
+use link::Link;
+use origin::OutSession;
+use outbox::Outbox;
+use requests::KeyRequest;
+use settings::NodeSettings;
+use timers::{Timer, Timers};
+
+pub use restore::{RestoreError, Stored};
+
+/// Sessions kept per origin at a target.
+const SESSIONS_PER_ORIGIN: usize = 4;
+
+/// One node of the network (ITU-T Y.3800 "QKD node").
+pub struct Node {
+    settings: NodeSettings,
+    entropy: Box<dyn Entropy>,
+    now: Now,
+    started: Moment,
+    outbox: Outbox,
+    timers: Timers,
+    links: BTreeMap<LinkId, Link>,
+    adverts: AdvertBook,
+    advert_sequence: u64,
+    directory: Directory,
+    out_sessions: BTreeMap<NodeId, OutSession>,
+    in_sessions: BTreeMap<NodeId, Vec<(SessionId, EndSession)>>,
+    transfers: BTreeMap<TransferId, Transfer>,
+    key_ids: BTreeMap<KeyId, (TransferId, usize)>,
+    requests: BTreeMap<RequestId, KeyRequest>,
+    /// Finished transfers whose keys no request claims.
+    unclaimed: BTreeSet<TransferId>,
+    delivery_poisoned: bool,
+    last_delivery: Option<CommitId>,
+    ledger_sequence: u64,
+    alarms: BTreeMap<(String, String), AlarmReply>,
+    #[cfg(feature = "sim")]
+    reuse_pads: bool,
+}
+
+impl Node {
+    /// Takes what happened.
+    pub fn handle(&mut self, now: Now, input: Input) {
+        self.now = now;
+        match input {
+            Input::LinkUp(link) => self.link_up(&link),
+            Input::LinkDown(link) => self.link_down(&link),
+            Input::LinkBytes(link, bytes) => self.link_bytes(&link, &bytes),
+            Input::BlockBytes(link, bytes) => self.block_bytes(&link, bytes),
+            Input::Advert(bytes) => self.advert_heard(&bytes),
+            Input::Saes(node, bytes) => self.saes_found(&node, bytes.as_deref()),
+            Input::Photons(link, block, batch) => self.photons(&link, block, batch),
+            Input::DeviceKey(link, block, bits) => self.device_key(&link, block, bits),
+            Input::DeviceFailed(link, block, why) => self.device_failed(&link, block, &why),
+            Input::JobDone(link, block, result) => self.job_done(&link, block, result),
+            Input::Committed(commit) => self.outbox.durable(commit),
+            Input::CommitFailed(commit) => self.commit_failed(commit),
+            Input::Supply(request, question) => self.supply(request, question),
+            Input::Timer => {}
+        }
+        while let Some(timer) = self.timers.take_due(self.now.moment) {
+            self.timer(timer);
+        }
+    }
+
+    /// The next thing to do.
+    pub fn next_effect(&mut self) -> Option<Effect> {
+        self.outbox.next()
+    }
+
+    /// When to call with [`Input::Timer`] if nothing happens before.
+    pub fn deadline(&self) -> Option<Moment> {
+        self.timers.deadline()
+    }
+
+    fn timer(&mut self, timer: Timer) {
+        match timer {
+            Timer::Handshake(link) => self.drop_link(&link, "the handshake takes too long"),
+            Timer::Block(link) => self.block_overdue(&link),
+            Timer::NextBlock(link) => self.start_block(&link),
+            Timer::Reservation(link) => self.ask_reservation(&link),
+            Timer::Advert => self.advertise(),
+            Timer::Digest => self.compare_adverts(),
+            Timer::Directory => self.look_up_saes(),
+            Timer::Session(peer) => self.session_overdue(&peer),
+            Timer::Transfer(transfer) => self.transfer_overdue(transfer),
+            Timer::Request(request) => self.request_overdue(request),
+        }
+    }
+
+    /// A commit failed: its lane is out of use until a restart reads what the disk has.
+    fn commit_failed(&mut self, commit: CommitId) {
+        match self.outbox.failed(commit) {
+            Some(Lane::Link(link)) => {
+                self.alarm("QKD-3001", link.as_str(), "the disk failed: this link is out of use until a restart");
+                if let Some(link) = self.links.get_mut(&link) {
+                    link.poisoned = true;
+                }
+                self.drop_link(&link, "a commit failed");
+            }
+            Some(Lane::Delivery) => {
+                self.alarm("QKD-3002", "delivery", "the disk failed: no key is delivered until a restart");
+                self.delivery_poisoned = true;
+                self.refuse_all("the key ledger cannot be written");
+            }
+            None => {}
+        }
+    }
+
+    /// Puts a defect in, for the simulator's self-test: this node hands pad bytes out twice.
+    #[cfg(feature = "sim")]
+    pub fn plant_pad_reuse(&mut self) {
+        self.reuse_pads = true;
+    }
+
+    fn log(&mut self, event: Event) {
+        self.outbox.act(Action::Log(event));
+    }
+
+    fn alarm(&mut self, code: &str, about: &str, text: &str) {
+        let alarm = AlarmReply { code: code.into(), about: about.into(), text: text.into() };
+        let known = self.alarms.insert((code.into(), about.into()), alarm);
+        if known.is_none_or(|known| known.text != text) {
+            self.log(Event::Alarm(format!("{code} {about}: {text}")));
+        }
+    }
+
+    fn clear_alarm(&mut self, code: &str, about: &str) {
+        self.alarms.remove(&(code.to_owned(), about.to_owned()));
+    }
+}

@@ -1,0 +1,167 @@
+//! Distilled keys become pad blocks at both ends, and pad bytes become spendable: offer and
+//! acknowledgement, reservation and acknowledgement. Each step is durable before the next is said.
+
+use std::time::Duration;
+
+use super::Node;
+use super::effect::{Action, Event, Lane, PadPurpose, PadUse};
+use super::link::Phase;
+use super::timers::Timer;
+use crate::crypto;
+use crate::distill::session::Role;
+use crate::id::{BlockId, Incarnation, LinkId, Nonce};
+use crate::pool::message::{DepositOffer, PoolMessage};
+use crate::pool::{Direction, WINDOW_BYTES};
+
+/// When an unanswered reservation is asked for again.
+const RESERVATION_RETRY: Duration = Duration::from_secs(1);
+
+impl Node {
+    /// Transmitter: its key of `block` becomes pad blocks, and the receiver hears where.
+    pub(super) fn offer_deposit(&mut self, id: &LinkId, block: BlockId) {
+        let Some(link) = self.links.get_mut(id) else { return };
+        let Some(pool) = &mut link.pool else { return };
+        if let Some(unanswered) = link.offer.take() {
+            pool.refuse_deposit(&unanswered);
+        }
+        let Some((offer, pads)) = pool.deposit(block) else { return };
+        link.offer = Some(offer);
+        let records = link.pad_records(pads).into_iter().chain(link.pool_record()).collect();
+        let commit = self.outbox.commit(Lane::Link(id.clone()), records);
+        link.last_commit = Some(commit);
+        self.send_pool(id, Some(commit), PoolMessage::BlockOffer(offer));
+    }
+
+    /// Receiver: the transmitter says where a key goes. If the key is still being made, it waits.
+    pub(super) fn block_offered(&mut self, id: &LinkId, offer: DepositOffer) {
+        let Some(link) = self.links.get_mut(id) else { return };
+        if link.role != Role::Receiver {
+            return self.drop_link(id, "a receiver offered a deposit");
+        }
+        if link.run.as_ref().is_some_and(|run| run.block == offer.block) {
+            link.offer = Some(offer);
+            return;
+        }
+        self.take_deposit(id, offer);
+    }
+
+    pub(super) fn take_deposit(&mut self, id: &LinkId, offer: DepositOffer) {
+        let Some(link) = self.links.get_mut(id) else { return };
+        let Some(pool) = &mut link.pool else { return };
+        link.offer = None;
+        let pads = pool.deposit_at(&offer);
+        let answer = match &pads {
+            Some(_) => {
+                pool.confirm_deposit(&offer);
+                PoolMessage::BlockAck(offer)
+            }
+            None => {
+                pool.refuse_deposit(&offer);
+                PoolMessage::BlockNak(offer)
+            }
+        };
+        let records = link.pad_records(pads.unwrap_or_default()).into_iter().chain(link.pool_record()).collect();
+        let commit = self.outbox.commit(Lane::Link(id.clone()), records);
+        link.last_commit = Some(commit);
+        self.send_pool(id, Some(commit), answer);
+        self.replenish(id);
+        self.advertise_soon(super::advertise::LEVEL_GAP);
+    }
+
+    pub(super) fn block_acknowledged(&mut self, id: &LinkId, offer: &DepositOffer) {
+        let Some(link) = self.links.get_mut(id) else { return };
+        if link.role != Role::Transmitter || link.offer != Some(*offer) {
+            return;
+        }
+        link.offer = None;
+        if let Some(pool) = &mut link.pool {
+            pool.confirm_deposit(offer);
+        }
+        self.replenish(id);
+        self.advertise_soon(super::advertise::LEVEL_GAP);
+        self.start_block(id);
+    }
+
+    pub(super) fn block_refused(&mut self, id: &LinkId, offer: &DepositOffer) {
+        let Some(link) = self.links.get_mut(id) else { return };
+        if link.role != Role::Transmitter || link.offer != Some(*offer) {
+            return;
+        }
+        link.offer = None;
+        if let Some(pool) = &mut link.pool {
+            pool.refuse_deposit(offer);
+        }
+        let records = link.pool_record().into_iter().collect();
+        link.last_commit = Some(self.outbox.commit(Lane::Link(id.clone()), records));
+        self.log(Event::Link(id.clone(), format!("the neighbour lacks block {}: discarded", offer.block.0)));
+        self.start_block(id);
+    }
+
+    /// Reserves ahead, so that steady traffic never waits.
+    pub(super) fn replenish(&mut self, id: &LinkId) {
+        let Some(link) = self.links.get_mut(id).filter(|link| link.in_session()) else { return };
+        let Some(pool) = &mut link.pool else { return };
+        let Some(to) = pool.send().wants_reservation(WINDOW_BYTES) else { return };
+        pool.send_mut().reserve(to);
+        link.marks.send_reserved = to;
+        let marks = link.next_marks();
+        link.last_commit = Some(self.outbox.commit(Lane::Link(id.clone()), vec![marks]));
+        self.ask_reservation(id);
+    }
+
+    /// Asks the neighbour to record what is reserved here, once that is durable.
+    pub(super) fn ask_reservation(&mut self, id: &LinkId) {
+        let Some(link) = self.links.get(id).filter(|link| link.in_session()) else { return };
+        let Phase::Session { own, .. } = link.phase else { return };
+        let Some((from, to)) = link.pool.as_ref().and_then(|pool| pool.send().pending_reservation()) else { return };
+        let (incarnation, after) = (self.settings.incarnation, link.last_commit);
+        self.send_pool(id, after, PoolMessage::Reserve { incarnation, nonce: own, from, to });
+        self.timers.set(Timer::Reservation(id.clone()), self.now.moment + RESERVATION_RETRY);
+    }
+
+    /// Records the neighbour's reservation, if it goes on where the record ends.
+    pub(super) fn reserve(&mut self, id: &LinkId, run: Incarnation, nonce: Nonce, from: u64, to: u64) {
+        let Some(link) = self.links.get_mut(id) else { return };
+        let Phase::Session { peer, .. } = link.phase else { return };
+        if peer != nonce || link.marks.peer.is_none_or(|known| known.incarnation != run) {
+            return;
+        }
+        let recorded = link.marks.recv_reserved;
+        if from == recorded && to > recorded {
+            link.marks.recv_reserved = to;
+            if let Some(pool) = &mut link.pool {
+                pool.receive_mut().reserve(to);
+            }
+            let marks = link.next_marks();
+            link.last_commit = Some(self.outbox.commit(Lane::Link(id.clone()), vec![marks]));
+        } else if to != recorded {
+            return self.drop_link(id, &format!("a reservation from {from} to {to} does not go on at {recorded}"));
+        }
+        let after = self.links.get(id).and_then(|link| link.last_commit);
+        self.send_pool(id, after, PoolMessage::ReserveAck { nonce, to });
+    }
+
+    pub(super) fn reserved(&mut self, id: &LinkId, nonce: Nonce, to: u64) {
+        let Some(link) = self.links.get_mut(id) else { return };
+        if !matches!(link.phase, Phase::Session { own, .. } if own == nonce) {
+            return;
+        }
+        if let Some(pool) = &mut link.pool {
+            pool.send_mut().acknowledge(to);
+        }
+        self.timers.stop(&Timer::Reservation(id.clone()));
+        self.replenish(id);
+        self.advertise_soon(super::advertise::LEVEL_GAP);
+    }
+
+    /// Tells the test ledger, before the bytes leave, what leaves under which pad.
+    pub(super) fn note_use(&mut self, id: &LinkId, offset: u64, length: u64, purpose: PadPurpose, leaves: &[u8]) {
+        let Some(link) = self.links.get(id) else { return };
+        let Some(pool) = link.pool.as_ref().map(crate::pool::LinkKeyPool::id) else { return };
+        let mut digest = [0; 16];
+        digest.copy_from_slice(&crypto::sha256(&[leaves])[..16]);
+        let forward = link.own_direction() == Direction::Forward;
+        let note = PadUse { link: id.clone(), pool, forward, offset, length, purpose, digest };
+        self.outbox.act(Action::NotePadUse(note));
+    }
+}

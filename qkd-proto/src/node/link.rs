@@ -1,0 +1,127 @@
+//! One end of one link, as the node keeps it.
+
+use super::effect::{Record, Table};
+use super::settings::LinkPlan;
+use crate::crypto::{PublicKey, Signature};
+use crate::distill::report::BlockReport;
+use crate::distill::session::{BlockSession, Role};
+use crate::id::{BlockId, CommitId, NodeId, Nonce};
+use crate::pool::handshake::Handshake;
+use crate::pool::message::DepositOffer;
+use crate::pool::record::{self, MarksRecord};
+use crate::pool::{Direction, LinkKeyPool, PadBlocks};
+use crate::relay::message::LinkState;
+use crate::topology::RosterLink;
+
+/// Clean blocks that end a quarantine.
+pub(super) const CLEAN_BLOCKS: u32 = 3;
+
+/// Where a link is between unplugged and in use.
+pub(super) enum Phase {
+    /// No connection.
+    Down,
+    /// Connected; the ends introduce themselves.
+    Greeting(Box<Handshake>),
+    /// A link session runs.
+    Session {
+        /// This end's half of its name.
+        own: Nonce,
+        /// The neighbour's half.
+        peer: Nonce,
+    },
+}
+
+/// A block on its way.
+pub(super) struct BlockRun {
+    pub(super) block: BlockId,
+    /// None until this end's device has seen the block.
+    pub(super) session: Option<Box<BlockSession>>,
+    /// Words that came before.
+    pub(super) early: Vec<Vec<u8>>,
+}
+
+/// Numbers for the operator.
+#[derive(Default)]
+pub(super) struct LinkStats {
+    pub(super) report: Option<BlockReport>,
+    pub(super) blocks_ok: u64,
+    pub(super) blocks_aborted: u64,
+    pub(super) last_abort: Option<String>,
+    pub(super) spent_relay: u64,
+    pub(super) spent_auth: u64,
+}
+
+/// One end of a link.
+pub(super) struct Link {
+    pub(super) roster: RosterLink,
+    pub(super) plan: LinkPlan,
+    pub(super) role: Role,
+    pub(super) peer: NodeId,
+    pub(super) peer_key: PublicKey,
+    pub(super) phase: Phase,
+    pub(super) pool: Option<LinkKeyPool>,
+    pub(super) marks: MarksRecord,
+    pub(super) certificate: Option<[Signature; 2]>,
+    pub(super) run: Option<BlockRun>,
+    pub(super) last_block: BlockId,
+    /// Transmitter: a deposit that the neighbour has not answered. Receiver: one that waits for the key.
+    pub(super) offer: Option<DepositOffer>,
+    /// Clean blocks so far, if the link is in quarantine.
+    pub(super) quarantine: Option<u32>,
+    pub(super) last_commit: Option<CommitId>,
+    pub(super) stats: LinkStats,
+    /// A commit failed: out of use until a restart.
+    pub(super) poisoned: bool,
+}
+
+impl Link {
+    /// The direction that this end sends in.
+    pub(super) fn own_direction(&self) -> Direction {
+        match self.role {
+            Role::Transmitter => Direction::Forward,
+            Role::Receiver => Direction::Reverse,
+        }
+    }
+
+    /// True while a link session runs.
+    pub(super) fn in_session(&self) -> bool {
+        matches!(self.phase, Phase::Session { .. }) && !self.poisoned
+    }
+
+    /// What this end allows.
+    pub(super) fn state(&self) -> LinkState {
+        let has_pad = self.pool.as_ref().is_some_and(|pool| pool.send().available() > 0);
+        match (self.in_session(), self.quarantine) {
+            (false, _) => LinkState::Down,
+            (true, None) if has_pad => LinkState::Up,
+            (true, _) => LinkState::Talk,
+        }
+    }
+
+    /// The record of its marks, one write further.
+    pub(super) fn next_marks(&mut self) -> Record {
+        self.marks.sequence += 1;
+        Record { table: Table::Marks, key: self.key(), value: Some(self.marks.encode()) }
+    }
+
+    /// The record of its pool.
+    pub(super) fn pool_record(&self) -> Option<Record> {
+        let value = self.pool.as_ref()?.record().encode();
+        Some(Record { table: Table::Pools, key: self.key(), value: Some(value) })
+    }
+
+    /// Records of new pad blocks.
+    pub(super) fn pad_records(&self, pads: PadBlocks) -> Vec<Record> {
+        let Some(pool) = self.pool.as_ref().map(LinkKeyPool::id) else { return Vec::new() };
+        let record = |(direction, index, bytes)| Record {
+            table: Table::Pads,
+            key: record::pad_key(&self.roster.id, direction, index),
+            value: Some(record::encode_pad(pool, direction, index, &bytes)),
+        };
+        pads.into_iter().map(record).collect()
+    }
+
+    fn key(&self) -> Vec<u8> {
+        self.roster.id.as_str().as_bytes().to_vec()
+    }
+}

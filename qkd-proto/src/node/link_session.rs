@@ -1,0 +1,191 @@
+//! A link connects, its ends introduce themselves, its pool goes on or starts anew.
+
+use std::time::Duration;
+
+use super::Node;
+use super::effect::{Action, Event, Lane};
+use super::link::Phase;
+use super::message::{NEIGHBOUR_BYTES_MAX, NEIGHBOUR_VERSION, NeighbourMessage};
+use super::timers::Timer;
+use crate::codec;
+use crate::crypto;
+use crate::distill::session::Role;
+use crate::id::{BlockId, CommitId, LinkId};
+use crate::labels;
+use crate::mac;
+use crate::pool::LinkKeyPool;
+use crate::pool::handshake::{self, Agreement, Handshake, Introduction};
+use crate::pool::message::{PoolMessage, Resume, SignedHello};
+use crate::relay::message::RelayMessage;
+
+/// How long a handshake may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Node {
+    pub(super) fn link_up(&mut self, id: &LinkId) {
+        let introduction = self.introduction(id);
+        let Some(introduction) = introduction else { return };
+        let (handshake, hello) = Handshake::start(introduction, &self.settings.identity, &mut *self.entropy);
+        if let Some(link) = self.links.get_mut(id) {
+            link.phase = Phase::Greeting(Box::new(handshake));
+        }
+        if let Some(hello) = hello {
+            self.send_pool(id, None, PoolMessage::Hello(hello));
+        }
+        self.timers.set(Timer::Handshake(id.clone()), self.now.moment + HANDSHAKE_TIMEOUT);
+    }
+
+    pub(super) fn link_down(&mut self, id: &LinkId) {
+        let Some(link) = self.links.get_mut(id) else { return };
+        let was_up = !matches!(link.phase, Phase::Down);
+        link.phase = Phase::Down;
+        link.run = None;
+        link.offer = None;
+        for timer in [Timer::Handshake, Timer::Block, Timer::NextBlock, Timer::Reservation] {
+            self.timers.stop(&timer(id.clone()));
+        }
+        self.outbox.act(Action::CloseDevice(id.clone()));
+        if was_up {
+            self.log(Event::Link(id.clone(), "down".into()));
+            self.advertise_soon(Duration::ZERO);
+        }
+    }
+
+    /// Closes a link's streams; the network dials again.
+    pub(super) fn drop_link(&mut self, id: &LinkId, why: &str) {
+        self.log(Event::Link(id.clone(), format!("dropped: {why}")));
+        self.outbox.act(Action::DropLink(id.clone()));
+        self.link_down(id);
+    }
+
+    pub(super) fn link_bytes(&mut self, id: &LinkId, bytes: &[u8]) {
+        match codec::decode(NEIGHBOUR_VERSION, bytes, NEIGHBOUR_BYTES_MAX) {
+            Ok(NeighbourMessage::Pool(message)) => self.pool_message(id, message),
+            Ok(NeighbourMessage::Relay(message)) => self.relay_message(id, message),
+            Err(error) => self.drop_link(id, &format!("the neighbour sent what is no message: {error}")),
+        }
+    }
+
+    pub(super) fn send_pool(&mut self, id: &LinkId, after: Option<CommitId>, message: PoolMessage) {
+        self.send_neighbour(id, after, &NeighbourMessage::Pool(message));
+    }
+
+    pub(super) fn send_relay(&mut self, id: &LinkId, message: RelayMessage) {
+        self.send_neighbour(id, None, &NeighbourMessage::Relay(message));
+    }
+
+    fn send_neighbour(&mut self, id: &LinkId, after: Option<CommitId>, message: &NeighbourMessage) {
+        let bytes = codec::encode(NEIGHBOUR_VERSION, message);
+        self.outbox.act_after(after, Action::SendLink(id.clone(), bytes));
+    }
+
+    fn introduction(&self, id: &LinkId) -> Option<Introduction> {
+        let link = self.links.get(id).filter(|link| !link.poisoned)?;
+        Some(Introduction {
+            link: link.roster.clone(),
+            own: self.settings.id.clone(),
+            peer_key: link.peer_key,
+            own_key: self.settings.identity.public(),
+            incarnation: self.settings.incarnation,
+            boot: self.settings.boot,
+            data_dir: self.settings.data_dir,
+            ledger_sequence: self.ledger_sequence,
+            resume: self.resume_offer(id),
+            marks: link.marks,
+        })
+    }
+
+    /// The pool to resume; an empty one cannot authenticate a block, so it is not worth resuming.
+    fn resume_offer(&self, id: &LinkId) -> Option<Resume> {
+        let link = self.links.get(id)?;
+        let pool = link.pool.as_ref()?;
+        let tag = mac::TAG_PAD_BYTES as u64;
+        let worth = pool.send().available() >= tag && pool.receive().available() >= tag;
+        worth.then(|| pool.resume_offer(&link.marks))
+    }
+
+    fn pool_message(&mut self, id: &LinkId, message: PoolMessage) {
+        match message {
+            PoolMessage::Hello(hello) => self.hello(id, &hello),
+            _ if !self.links.get(id).is_some_and(|link| link.in_session()) => {}
+            PoolMessage::BlockStart { block } => self.block_started(id, block),
+            PoolMessage::BlockOffer(offer) => self.block_offered(id, offer),
+            PoolMessage::BlockAck(offer) => self.block_acknowledged(id, &offer),
+            PoolMessage::BlockNak(offer) => self.block_refused(id, &offer),
+            PoolMessage::Reserve { incarnation, nonce, from, to } => self.reserve(id, incarnation, nonce, from, to),
+            PoolMessage::ReserveAck { nonce, to } => self.reserved(id, nonce, to),
+            PoolMessage::Grant { .. } => self.drop_link(id, "grants are not part of this version"),
+        }
+    }
+
+    fn hello(&mut self, id: &LinkId, hello: &SignedHello) {
+        let Some(link) = self.links.get_mut(id) else { return };
+        let Phase::Greeting(handshake) = &mut link.phase else {
+            return self.drop_link(id, "a greeting came within a session");
+        };
+        match handshake.handle(hello, &self.settings.identity, &mut *self.entropy) {
+            Err(refusal) => self.drop_link(id, &refusal.to_string()),
+            Ok(progress) => {
+                if let Some(reply) = progress.reply {
+                    self.send_pool(id, None, PoolMessage::Hello(reply));
+                }
+                if let Some(agreement) = progress.agreement {
+                    self.agreed(id, agreement);
+                }
+            }
+        }
+    }
+
+    /// Both ends agree: the session starts, its marks and pool become durable.
+    fn agreed(&mut self, id: &LinkId, agreement: Agreement) {
+        self.timers.stop(&Timer::Handshake(id.clone()));
+        if let Some(why) = &agreement.discarded {
+            self.alarm("QKD-2201", id.as_str(), &format!("pool discarded, bootstrapping anew: {why}"));
+        }
+        let own_certificate =
+            self.settings.identity.sign(labels::sign::LINK_CERTIFICATE, &self.certificate_text(id).unwrap_or_default());
+        let own_incarnation = self.settings.incarnation;
+        let Some(link) = self.links.get_mut(id) else { return };
+        let fresh = agreement.resume.is_none();
+        match (&agreement.resume, &mut link.pool) {
+            (Some(theirs), Some(pool)) => pool.resume(theirs),
+            _ => {
+                let incarnations = match link.role {
+                    Role::Transmitter => [own_incarnation, agreement.peer.incarnation],
+                    Role::Receiver => [agreement.peer.incarnation, own_incarnation],
+                };
+                let (pool, keys, stock) = handshake::bootstrap(&link.plan.psk, &agreement, incarnations);
+                link.pool = Some(LinkKeyPool::new(pool, link.own_direction(), keys, stock));
+                (link.marks.pool, link.marks.send_reserved, link.marks.recv_reserved) = (Some(pool), 0, 0);
+            }
+        }
+        link.marks.peer = Some(agreement.peer);
+        link.phase = Phase::Session { own: agreement.own_nonce, peer: agreement.peer_nonce };
+        link.last_block = BlockId(0);
+        link.certificate = Some(match link.role {
+            Role::Transmitter => [own_certificate, agreement.peer_certificate],
+            Role::Receiver => [agreement.peer_certificate, own_certificate],
+        });
+        let marks = link.next_marks();
+        let records = link.pool_record().into_iter().chain([marks]).collect();
+        let commit = self.outbox.commit(Lane::Link(id.clone()), records);
+        link.last_commit = Some(commit);
+        let secret = crypto::derive(&[], &agreement.secret, labels::derive::LINK_DEVICE, &[], 32);
+        self.outbox.act_after(Some(commit), Action::OpenDevice(id.clone(), secret));
+        let news = if fresh { "session with a new pool (computational bootstrap)" } else { "session, pool resumed" };
+        self.log(Event::Link(id.clone(), news.into()));
+        self.session_started(id);
+    }
+
+    fn session_started(&mut self, id: &LinkId) {
+        self.send_relay(id, RelayMessage::Digest(self.adverts.digest()));
+        self.advertise_soon(Duration::ZERO);
+        self.ask_reservation(id);
+        self.replenish(id);
+        self.start_block(id);
+    }
+
+    fn certificate_text(&self, id: &LinkId) -> Option<Vec<u8>> {
+        Some(handshake::certificate_text(&self.links.get(id)?.roster))
+    }
+}

@@ -1,0 +1,103 @@
+//! The target's side of transfers: it holds what arrives, confirms it, and waits for the origin's
+//! word as long as it takes.
+
+use std::time::Duration;
+
+use super::effect::Event;
+use super::timers::Timer;
+use super::{Node, SESSIONS_PER_ORIGIN};
+use crate::hybrid::{self, HybridOffer};
+use crate::id::{NodeId, SessionId, TransferId};
+use crate::mac::Tag;
+use crate::relay::message::{LetterBody, TransferHeader};
+use crate::relay::record::{TransferRole, TransferState};
+use crate::relay::session::EndSession;
+use crate::relay::transfer::Transfer;
+use crate::secret::SecretBytes;
+
+/// An unanswered confirmation is repeated after this long, then less often.
+const CONFIRM_RETRY: Duration = Duration::from_millis(300);
+const CONFIRM_RETRY_MAX: Duration = Duration::from_secs(10);
+/// Transfers kept at most; beyond, new ones are not taken.
+const TRANSFERS_MAX: usize = 100_000;
+
+impl Node {
+    pub(super) fn session_offered(&mut self, from: &NodeId, session: SessionId, offer: &HybridOffer) {
+        let known = self.in_sessions.entry(from.clone()).or_default();
+        if known.iter().any(|(id, _)| *id == session) {
+            return;
+        }
+        match hybrid::answer(offer, &mut *self.entropy) {
+            Err(error) => self.log(Event::Transfer(format!("session of {from}: {error}"))),
+            Ok((answer, secret)) => {
+                if known.len() == SESSIONS_PER_ORIGIN {
+                    known.remove(0);
+                }
+                known.push((session, EndSession::new(session, from, &self.settings.id, &secret)));
+                self.send_letter(from, LetterBody::SessionAnswer { session, answer });
+            }
+        }
+    }
+
+    fn in_session_of(&self, origin: &NodeId, session: SessionId) -> Option<&EndSession> {
+        self.in_sessions.get(origin)?.iter().find(|(id, _)| *id == session).map(|(_, session)| session)
+    }
+
+    /// The bits of a transfer are here.
+    pub(super) fn arrived(&mut self, header: TransferHeader, bits: SecretBytes) {
+        let (id, origin, session) = (header.transfer, header.origin.clone(), header.session);
+        if self.transfers.contains_key(&id) || self.delivery_poisoned || self.transfers.len() >= TRANSFERS_MAX {
+            return;
+        }
+        let Some(keys) = self.in_session_of(&origin, session) else {
+            return self.send_letter(&origin, LetterBody::SessionUnknown { session, transfer: id });
+        };
+        let (run, wall) = (self.settings.incarnation, self.now.wall);
+        let transfer = Transfer::relayed(TransferRole::Target, &header, keys, bits, run, wall);
+        self.keep(transfer);
+        self.commit_transfer(id);
+        self.confirm(id);
+    }
+
+    /// Tells the origin that the bits are durable here; again until it answers.
+    pub(super) fn confirm(&mut self, id: TransferId) {
+        let Some(transfer) = self.transfers.get(&id) else { return };
+        let age = self.now.wall.0.saturating_sub(transfer.created().0);
+        let retry = Duration::from_millis(age / 2).clamp(CONFIRM_RETRY, CONFIRM_RETRY_MAX);
+        let (origin, tag) = (transfer.peer().clone(), transfer.confirm_tag());
+        self.timers.set(Timer::Transfer(id), self.now.moment + retry);
+        self.send_letter(&origin, LetterBody::Confirm { transfer: id, tag });
+    }
+
+    /// The origin says that the keys count.
+    pub(super) fn committed(&mut self, from: &NodeId, id: TransferId, tag: &Tag, session: SessionId, sealed: &[u8]) {
+        let target = |transfer: &&Transfer| transfer.peer() == from && transfer.role() == TransferRole::Target;
+        let Some(state) = self.transfers.get(&id).filter(target).map(Transfer::state) else { return };
+        if state == TransferState::Relayed {
+            return self.send_letter(from, LetterBody::AssignAck { transfer: id });
+        }
+        let Some(keys) = self.in_session_of(from, session) else {
+            return self.send_letter(from, LetterBody::SessionUnknown { session, transfer: id });
+        };
+        let assign = keys.open(id, sealed);
+        let transfer = self.transfers.get_mut(&id);
+        let news = transfer.zip(assign).is_some_and(|(transfer, assign)| transfer.committed(tag, assign));
+        if !news {
+            return self.log(Event::Transfer(format!("a commitment of {from} to {id:?} is not genuine")));
+        }
+        self.timers.stop(&Timer::Transfer(id));
+        self.commit_transfer(id);
+        self.send_letter(from, LetterBody::AssignAck { transfer: id });
+    }
+
+    /// The origin says that the keys do not count.
+    pub(super) fn voided_by_origin(&mut self, from: &NodeId, id: TransferId, reason: &str) {
+        let target = |transfer: &&mut Transfer| transfer.peer() == from && transfer.role() == TransferRole::Target;
+        if !self.transfers.get_mut(&id).filter(target).is_some_and(Transfer::void) {
+            return;
+        }
+        self.timers.stop(&Timer::Transfer(id));
+        self.commit_transfer(id);
+        self.log(Event::Transfer(format!("transfer {id:?} voided by its origin: {reason}")));
+    }
+}

@@ -1,0 +1,261 @@
+//! Which bytes of one direction are held, usable, reserved, spent. In: blocks and marks. Out:
+//! ranges, once each.
+//!
+//! INVARIANT: `next` only rises, and every byte that was ever handed out lies below it; so a byte is
+//! spent at most once. Bytes at or above the acknowledged reservation are never handed out.
+
+use std::collections::BTreeMap;
+
+use super::record::SideRecord;
+use super::{LinkKey, PAD_BLOCK_BYTES};
+use crate::secret::SecretBytes;
+
+const BLOCK: u64 = PAD_BLOCK_BYTES as u64;
+
+/// One direction of a pool. All marks are byte offsets in the direction, blocks are dense indices.
+#[derive(Default)]
+pub struct Ledger {
+    /// Blocks below this are durable here, or holes.
+    held: u64,
+    /// Blocks below this are durable at both ends, or holes.
+    usable: u64,
+    /// Ranges of blocks that one end lost: sorted, apart.
+    holes: Vec<(u64, u64)>,
+    /// Unspent blocks.
+    blocks: BTreeMap<u64, SecretBytes>,
+    /// First byte not handed out.
+    next: u64,
+    /// Bytes below this are reserved durably at this end.
+    reserved: u64,
+    /// Bytes below this are reserved durably at both ends.
+    acknowledged: u64,
+}
+
+/// Why bytes that the neighbour names were not given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AcceptError {
+    /// Below what was used already: a replay, or a neighbour that was rolled back.
+    #[error("pad offset {offset} was used before (next is {next})")]
+    Used {
+        /// What it named.
+        offset: u64,
+        /// Lowest that may come.
+        next: u64,
+    },
+    /// Beyond the reservation recorded here.
+    #[error("pad offset {end} is beyond the reservation {reserved}")]
+    NotReserved {
+        /// End of what it named.
+        end: u64,
+        /// What is reserved.
+        reserved: u64,
+    },
+    /// Not held here.
+    #[error("pad block {0} is not held here")]
+    NotHeld(u64),
+}
+
+impl Ledger {
+    /// As recorded, without blocks yet.
+    pub fn restore(record: SideRecord) -> Self {
+        let SideRecord { held, holes, .. } = record;
+        Self { held, usable: 0, holes, ..Self::default() }
+    }
+
+    /// Its durable form.
+    pub fn record(&self) -> SideRecord {
+        SideRecord { held: self.held, holes: self.holes.clone(), chain: 0, granted: Vec::new() }
+    }
+
+    /// Blocks held so far: the next index.
+    pub fn held(&self) -> u64 {
+        self.held
+    }
+
+    /// The holes.
+    pub fn holes(&self) -> &[(u64, u64)] {
+        &self.holes
+    }
+
+    /// First byte not handed out.
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// End of what is reserved durably at this end.
+    pub fn reserved(&self) -> u64 {
+        self.reserved
+    }
+
+    /// Bytes from `next` on that both ends hold, reserved or not.
+    pub fn available(&self) -> u64 {
+        let first = self.next / BLOCK;
+        let lost: u64 = self.holes.iter().map(|&(from, to)| to.min(self.usable).saturating_sub(from.max(first))).sum();
+        let whole = self.usable.saturating_sub(first).saturating_sub(lost) * BLOCK;
+        let partly = if self.is_hole(first) || first >= self.usable { 0 } else { self.next % BLOCK };
+        whole.saturating_sub(partly)
+    }
+
+    /// Bytes that may be spent at once.
+    pub fn ready(&self) -> u64 {
+        self.acknowledged.saturating_sub(self.next)
+    }
+
+    /// Keeps the bytes of block `index`, unless they are spent.
+    pub fn hold(&mut self, index: u64, bytes: SecretBytes) {
+        self.held = self.held.max(index + 1);
+        if (index + 1) * BLOCK > self.next && !self.is_hole(index) && bytes.len() == PAD_BLOCK_BYTES {
+            self.blocks.insert(index, bytes);
+        }
+    }
+
+    /// Both ends hold all blocks below `end`.
+    pub fn confirm(&mut self, end: u64) {
+        self.usable = self.usable.max(end.min(self.held));
+    }
+
+    /// Makes the blocks from `from` to `to` a hole.
+    pub fn skip(&mut self, from: u64, to: u64) {
+        if from >= to {
+            return;
+        }
+        self.held = self.held.max(to);
+        self.blocks.retain(|index, _| !(from..to).contains(index));
+        self.holes.push((from, to));
+        self.holes.sort_unstable();
+        let spent = self.next / BLOCK;
+        let mut merged: Vec<(u64, u64)> = Vec::with_capacity(self.holes.len());
+        for &(from, to) in self.holes.iter().filter(|hole| hole.1 > spent) {
+            match merged.last_mut() {
+                Some(last) if from <= last.1 => last.1 = last.1.max(to),
+                _ => merged.push((from, to)),
+            }
+        }
+        self.holes = merged;
+    }
+
+    /// Everything below `mark` counts as spent; it may have been before a crash.
+    pub fn burn_to(&mut self, mark: u64) {
+        self.next = self.next.max(mark);
+        self.reserved = self.reserved.max(mark);
+        self.drop_spent();
+    }
+
+    /// Where the next reservation should end, if one is due: enough is usable, too little is ready.
+    pub fn wants_reservation(&self, window: u64) -> Option<u64> {
+        let end = (self.usable * BLOCK).min(self.reserved.max(self.next) + window);
+        (self.acknowledged == self.reserved && self.ready() < window && end > self.reserved).then_some(end)
+    }
+
+    /// This end's record says `to`.
+    pub fn reserve(&mut self, to: u64) {
+        self.reserved = self.reserved.max(to);
+    }
+
+    /// The neighbour's record says `to` too.
+    pub fn acknowledge(&mut self, to: u64) {
+        self.acknowledged = self.acknowledged.max(to.min(self.reserved));
+    }
+
+    /// A new link session: the neighbour accepts nothing below `floor`, and its record says
+    /// `recorded`.
+    pub fn resume_at(&mut self, floor: u64, recorded: u64) {
+        self.next = self.next.max(floor);
+        self.acknowledged = recorded.min(self.reserved);
+        self.drop_spent();
+    }
+
+    /// A reservation that the neighbour has not acknowledged: from, to.
+    pub fn pending_reservation(&self) -> Option<(u64, u64)> {
+        (self.acknowledged < self.reserved).then_some((self.acknowledged, self.reserved))
+    }
+
+    /// End of what both ends have reserved.
+    pub fn acknowledged(&self) -> u64 {
+        self.acknowledged
+    }
+
+    /// Hands out `length` bytes in one piece, stepping over holes.
+    pub fn spend(&mut self, length: u64) -> Option<LinkKey> {
+        let start = self.start_of_piece(length)?;
+        if start + length > self.acknowledged.min(self.usable * BLOCK) {
+            return None;
+        }
+        Some(self.take(start, length))
+    }
+
+    /// Hands out the `length` bytes at `offset`, which the neighbour allocated.
+    ///
+    /// # Errors
+    /// Used before, not reserved, or not held.
+    pub fn accept(&mut self, offset: u64, length: u64) -> Result<LinkKey, AcceptError> {
+        let end = offset.saturating_add(length);
+        if offset < self.next {
+            return Err(AcceptError::Used { offset, next: self.next });
+        }
+        if end > self.reserved {
+            return Err(AcceptError::NotReserved { end, reserved: self.reserved });
+        }
+        let blocks = offset / BLOCK..end.div_ceil(BLOCK);
+        if let Some(missing) = blocks.into_iter().find(|index| !self.blocks.contains_key(index)) {
+            return Err(AcceptError::NotHeld(missing));
+        }
+        Ok(self.take(offset, length))
+    }
+
+    /// A defect for the simulator's self-test: what was handed out from `offset` on may be again.
+    #[cfg(feature = "sim")]
+    pub(crate) fn plant_rewind(&mut self, offset: u64) {
+        if self.blocks.contains_key(&(offset / BLOCK)) {
+            self.next = offset;
+        }
+    }
+
+    fn is_hole(&self, block: u64) -> bool {
+        self.holes.iter().any(|&(from, to)| (from..to).contains(&block))
+    }
+
+    /// The lowest start of `length` bytes that no hole or missing block interrupts.
+    fn start_of_piece(&self, length: u64) -> Option<u64> {
+        let mut start = self.next;
+        loop {
+            let blocks = start / BLOCK..(start + length).div_ceil(BLOCK);
+            match blocks.rev().find(|index| !self.blocks.contains_key(index)) {
+                None => return Some(start),
+                Some(missing) if missing >= self.usable => return None,
+                Some(missing) => start = (missing + 1) * BLOCK,
+            }
+        }
+    }
+
+    /// Copies the range out and moves `next` behind it. The range is held.
+    fn take(&mut self, start: u64, length: u64) -> LinkKey {
+        let mut bytes = Vec::with_capacity(length as usize);
+        let (mut at, end) = (start, start + length);
+        while at < end {
+            let block = &self.blocks[&(at / BLOCK)];
+            let from = (at % BLOCK) as usize;
+            let to = PAD_BLOCK_BYTES.min(from + (end - at) as usize);
+            bytes.extend_from_slice(&block.expose()[from..to]);
+            at += (to - from) as u64;
+        }
+        self.next = end;
+        self.drop_spent();
+        LinkKey { offset: start, bytes: SecretBytes::new(bytes) }
+    }
+
+    fn drop_spent(&mut self) {
+        let spent = self.next / BLOCK;
+        self.blocks = self.blocks.split_off(&spent);
+    }
+}
+
+impl std::fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { held, usable, next, reserved, acknowledged, holes, .. } = self;
+        write!(
+            f,
+            "{{held {held} usable {usable} next {next} reserved {reserved} acked {acknowledged} holes {holes:?}}}"
+        )
+    }
+}

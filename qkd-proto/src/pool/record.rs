@@ -1,0 +1,163 @@
+//! What of a pool is on disk. Always: every record starts with its version, and has the fields that
+//! grants, shredding and rollback detection need.
+
+use serde::{Deserialize, Serialize};
+
+use super::Direction;
+use crate::codec::{self, Bytes, CodecError};
+use crate::id::{BootId, DataDirId, Incarnation, LinkId, PoolId};
+use crate::mac::HASH_KEY_BYTES;
+use crate::secret::SecretBytes;
+
+/// Version of the records here.
+pub const POOL_RECORD_VERSION: u8 = 1;
+/// Largest record, in bytes.
+pub const POOL_RECORD_BYTES_MAX: usize = 64 << 10;
+/// Holes that a direction may have; beyond, the pool is made anew.
+pub const HOLES_MAX: usize = 256;
+/// Slots of the ring of pad blocks, per link and direction: 256 MiB.
+pub const RING_SLOTS: u64 = 1 << 16;
+
+/// One direction.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SideRecord {
+    /// Blocks held so far.
+    pub held: u64,
+    /// Blocks that one end lost.
+    pub holes: Vec<(u64, u64)>,
+    /// Position of the forward hash chain that seals blocks (0: sealed under the store's key).
+    pub chain: u64,
+    /// Ranges of bytes granted to the other direction: own offset, length, its index there.
+    pub granted: Vec<(u64, u64, u64)>,
+}
+
+/// A pool, without its pad blocks.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PoolRecord {
+    pool: PoolId,
+    hash_keys: [Bytes; 2],
+    sides: [SideRecord; 2],
+}
+
+impl PoolRecord {
+    pub(super) fn new(pool: PoolId, hash_keys: &[SecretBytes; 2], sides: [SideRecord; 2]) -> Self {
+        let hash_keys = [0, 1].map(|side| Bytes::from(hash_keys[side].expose().to_vec()));
+        Self { pool, hash_keys, sides }
+    }
+
+    /// Which pool.
+    pub fn pool(&self) -> PoolId {
+        self.pool
+    }
+
+    pub(super) fn into_parts(self) -> (PoolId, [SecretBytes; 2], [SideRecord; 2]) {
+        let [forward, reverse] = self.hash_keys;
+        (self.pool, [SecretBytes::new(forward.into_vec()), SecretBytes::new(reverse.into_vec())], self.sides)
+    }
+
+    /// Its bytes.
+    pub fn encode(&self) -> SecretBytes {
+        SecretBytes::new(codec::encode(POOL_RECORD_VERSION, self))
+    }
+
+    /// From bytes.
+    ///
+    /// # Errors
+    /// Malformed, or of another version.
+    pub fn decode(bytes: &SecretBytes) -> Result<Self, CodecError> {
+        let record: Self = codec::decode(POOL_RECORD_VERSION, bytes.expose(), POOL_RECORD_BYTES_MAX)?;
+        if record.hash_keys.iter().any(|key| key.len() != HASH_KEY_BYTES) {
+            return Err(CodecError::Malformed("a hash key has another length".into()));
+        }
+        Ok(record)
+    }
+}
+
+/// What this end remembers of the neighbour, to notice that it was rolled back or cloned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeerMemory {
+    /// Its data directory.
+    pub data_dir: DataDirId,
+    /// Its highest run number.
+    pub incarnation: Incarnation,
+    /// That run's process.
+    pub boot: BootId,
+    /// Highest sequence of its marks.
+    pub mark_sequence: u64,
+    /// Highest sequence of its delivery ledger.
+    pub ledger_sequence: u64,
+}
+
+/// High-water marks of a link, at one end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MarksRecord {
+    /// The pool they belong to.
+    pub pool: Option<PoolId>,
+    /// Rises with every write.
+    pub sequence: u64,
+    /// Own direction: bytes below may have been used.
+    pub send_reserved: u64,
+    /// Neighbour's direction: bytes below may have been used.
+    pub recv_reserved: u64,
+    /// What this end remembers of the neighbour.
+    pub peer: Option<PeerMemory>,
+}
+
+impl MarksRecord {
+    /// Its bytes.
+    pub fn encode(&self) -> SecretBytes {
+        SecretBytes::new(codec::encode(POOL_RECORD_VERSION, self))
+    }
+
+    /// From bytes.
+    ///
+    /// # Errors
+    /// Malformed, or of another version.
+    pub fn decode(bytes: &SecretBytes) -> Result<Self, CodecError> {
+        codec::decode(POOL_RECORD_VERSION, bytes.expose(), POOL_RECORD_BYTES_MAX)
+    }
+}
+
+/// A pad block on disk: it names its place, so a slot of an older round is never taken for it.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PadRecord {
+    pool: PoolId,
+    forward: bool,
+    index: u64,
+    bytes: Bytes,
+}
+
+/// The key of a pad block's slot.
+pub fn pad_key(link: &LinkId, direction: Direction, index: u64) -> Vec<u8> {
+    let slot = (index % RING_SLOTS) * 2 + direction.index() as u64;
+    [link.as_str().as_bytes(), &[0], &slot.to_be_bytes()].concat()
+}
+
+/// The link that a slot's key names.
+pub fn link_of_pad_key(key: &[u8]) -> Option<LinkId> {
+    let name = key.split(|&byte| byte == 0).next()?;
+    std::str::from_utf8(name).ok()?.parse().ok()
+}
+
+/// A pad block's bytes on disk.
+pub fn encode_pad(pool: PoolId, direction: Direction, index: u64, bytes: &SecretBytes) -> SecretBytes {
+    let forward = direction == Direction::Forward;
+    let record = PadRecord { pool, forward, index, bytes: Bytes::from(bytes.expose().to_vec()) };
+    SecretBytes::new(codec::encode(POOL_RECORD_VERSION, &record))
+}
+
+/// A pad block from disk: its pool, direction, index and bytes.
+///
+/// # Errors
+/// Malformed, or of another version.
+pub fn decode_pad(bytes: &SecretBytes) -> Result<(PoolId, Direction, u64, SecretBytes), CodecError> {
+    let PadRecord { pool, forward, index, bytes } =
+        codec::decode(POOL_RECORD_VERSION, bytes.expose(), POOL_RECORD_BYTES_MAX)?;
+    let direction = if forward { Direction::Forward } else { Direction::Reverse };
+    Ok((pool, direction, index, SecretBytes::new(bytes.into_vec())))
+}

@@ -1,0 +1,38 @@
+//! First pads of a pool, from its handshake: they authenticate until the first block is in.
+//! Always: an offset is used once, and nothing outlives the first deposit.
+
+use super::{Direction, LinkKey};
+use crate::mac::TAG_PAD_BYTES;
+use crate::secret::SecretBytes;
+
+/// Tags per direction before a new handshake is needed.
+pub(super) const BOOTSTRAP_TAGS: usize = 64;
+/// Bytes per direction.
+pub(super) const BOOTSTRAP_BYTES: usize = BOOTSTRAP_TAGS * TAG_PAD_BYTES;
+
+/// Pads of both directions, for tags only.
+pub struct BootstrapStock {
+    pads: [SecretBytes; 2],
+    next: [u64; 2],
+}
+
+impl BootstrapStock {
+    /// From [`BOOTSTRAP_BYTES`] for each direction, forward first.
+    pub fn new(pads: [SecretBytes; 2]) -> Self {
+        Self { pads, next: [0; 2] }
+    }
+
+    /// The next pad of this end.
+    pub fn spend(&mut self, own: Direction) -> Option<LinkKey> {
+        self.accept(own, self.next[own.index()])
+    }
+
+    /// The pad that the neighbour names, unless it or a later one was used.
+    pub fn accept(&mut self, direction: Direction, offset: u64) -> Option<LinkKey> {
+        let next = &mut self.next[direction.index()];
+        let from = usize::try_from(offset).ok().filter(|_| offset >= *next)?;
+        let bytes = self.pads[direction.index()].expose().get(from..from.checked_add(TAG_PAD_BYTES)?)?;
+        *next = offset + TAG_PAD_BYTES as u64;
+        Some(LinkKey { offset, bytes: SecretBytes::copy_of(bytes) })
+    }
+}

@@ -1,0 +1,165 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::bits::BitString;
+use crate::entropy::{Entropy, SeededEntropy};
+use crate::secret::SecretBits;
+
+fn stock(seed: u64) -> BootstrapStock {
+    let mut entropy = SeededEntropy::from_number(seed);
+    BootstrapStock::new([0, 1].map(|_| random_bytes(&mut entropy, stock::BOOTSTRAP_BYTES)))
+}
+
+fn random_bytes(entropy: &mut SeededEntropy, length: usize) -> SecretBytes {
+    let mut bytes = vec![0; length];
+    entropy.fill(&mut bytes);
+    SecretBytes::new(bytes)
+}
+
+fn key(seed: u64, bytes: usize) -> SecretKey {
+    let bytes = random_bytes(&mut SeededEntropy::from_number(seed), bytes);
+    SecretKey::from_device(SecretBits::new(BitString::from_bytes(bytes.expose(), bytes.len() * 8)))
+}
+
+fn pair() -> (LinkKeyPool, LinkKeyPool) {
+    let end = |own| {
+        let keys = [SecretBytes::new(vec![1; 16]), SecretBytes::new(vec![2; 16])];
+        LinkKeyPool::new(PoolId([7; 16]), own, keys, stock(1))
+    };
+    (end(Direction::Forward), end(Direction::Reverse))
+}
+
+fn deposit(a: &mut LinkKeyPool, b: &mut LinkKeyPool, block: u64, bytes: usize) -> DepositOffer {
+    a.distilled(BlockId(block), key(block, bytes));
+    b.distilled(BlockId(block), key(block, bytes));
+    let (offer, ours) = a.deposit(BlockId(block)).expect("distilled");
+    let theirs = b.deposit_at(&offer).expect("the same bits");
+    assert_eq!(ours.len(), theirs.len());
+    a.confirm_deposit(&offer);
+    b.confirm_deposit(&offer);
+    offer
+}
+
+fn reserve(from: &mut LinkKeyPool, to: &mut LinkKeyPool) {
+    if let Some(end) = from.send().wants_reservation(WINDOW_BYTES) {
+        from.send_mut().reserve(end);
+        to.receive_mut().reserve(end);
+        from.send_mut().acknowledge(end);
+    }
+}
+
+#[test]
+fn what_one_end_spends_the_other_accepts_once() {
+    let (mut a, mut b) = pair();
+    deposit(&mut a, &mut b, 1, 20_000);
+    reserve(&mut a, &mut b);
+    let sent = a.spend(100).expect("reserved");
+    let got = b.accept(sent.offset, 100).expect("reserved here too");
+    assert_eq!(sent.bytes.expose(), got.bytes.expose());
+    assert!(matches!(b.accept(sent.offset, 100), Err(AcceptError::Used { .. })));
+}
+
+#[test]
+fn nothing_is_spent_before_the_neighbour_acknowledged() {
+    let (mut a, mut b) = pair();
+    deposit(&mut a, &mut b, 1, 20_000);
+    assert!(a.spend(16).is_none());
+    let end = a.send().wants_reservation(WINDOW_BYTES).expect("usable");
+    a.send_mut().reserve(end);
+    assert!(a.spend(16).is_none());
+    assert!(matches!(b.accept(0, 16), Err(AcceptError::NotReserved { .. })));
+}
+
+#[test]
+fn left_over_bytes_join_the_next_block() {
+    let (mut a, mut b) = pair();
+    let first = deposit(&mut a, &mut b, 1, 5000);
+    let second = deposit(&mut a, &mut b, 2, 4000);
+    assert_eq!((first.count, second.count, second.prior), ([1, 0], [0, 1], Some(BlockId(1))));
+}
+
+#[test]
+fn a_receiver_without_the_key_refuses_and_both_step_over_the_hole() {
+    let (mut a, mut b) = pair();
+    deposit(&mut a, &mut b, 1, 2 * PAD_BLOCK_BYTES);
+    a.distilled(BlockId(2), key(2, 2 * PAD_BLOCK_BYTES));
+    let (offer, _) = a.deposit(BlockId(2)).expect("distilled");
+    assert!(b.deposit_at(&offer).is_none());
+    a.refuse_deposit(&offer);
+    b.refuse_deposit(&offer);
+    deposit(&mut a, &mut b, 3, 2 * PAD_BLOCK_BYTES);
+    assert_eq!(a.send().available(), 2 * PAD_BLOCK_BYTES as u64);
+    reserve(&mut a, &mut b);
+    let before = a.spend(3000).expect("first block");
+    let across = a.spend(3000).expect("the third block: the rest of the first is too short");
+    assert_eq!((before.offset, across.offset), (0, 2 * PAD_BLOCK_BYTES as u64));
+    b.accept(before.offset, 3000).expect("held");
+    assert_eq!(b.accept(across.offset, 3000).expect("held").bytes.expose(), across.bytes.expose());
+}
+
+#[test]
+fn tags_use_the_bootstrap_until_the_first_deposit() {
+    let (mut a, mut b) = pair();
+    let tag = a.sign("label", b"text").expect("bootstrap pad");
+    assert_eq!(tag.stock, PadStock::Bootstrap);
+    assert!(!b.check("label", b"texu", &tag), "a changed text fails and burns the pad");
+    assert!(!b.check("label", b"text", &tag), "the pad is gone");
+    let tag = a.sign("label", b"text").expect("bootstrap pad");
+    assert!(b.check("label", b"text", &tag));
+    deposit(&mut a, &mut b, 1, 20_000);
+    reserve(&mut a, &mut b);
+    let tag = a.sign("label", b"text").expect("pool pad");
+    assert_eq!(tag.stock, PadStock::Pool);
+    assert!(b.check("label", b"text", &tag));
+}
+
+#[test]
+fn a_restart_burns_what_was_reserved() {
+    let (mut a, mut b) = pair();
+    deposit(&mut a, &mut b, 1, 10 * PAD_BLOCK_BYTES);
+    reserve(&mut a, &mut b);
+    let marks = MarksRecord { send_reserved: a.send().reserved(), ..MarksRecord::default() };
+    let pads = vec![(Direction::Forward, 0, SecretBytes::new(vec![0; PAD_BLOCK_BYTES]))];
+    let again = LinkKeyPool::restore(a.record(), &marks, Direction::Forward, pads);
+    assert_eq!(again.send().next(), marks.send_reserved);
+    assert_eq!(again.send().available(), 0);
+}
+
+#[test]
+fn relaying_leaves_the_authentication_floor() {
+    let (mut a, mut b) = pair();
+    deposit(&mut a, &mut b, 1, 2 * PAD_BLOCK_BYTES);
+    reserve(&mut a, &mut b);
+    assert!(a.spend(PAD_BLOCK_BYTES as u64).is_none());
+    assert!(a.sign("label", b"text").is_some());
+}
+
+proptest! {
+    /// The ledger against the simplest model: a set of used offsets.
+    #[test]
+    fn no_byte_is_handed_out_twice(steps in proptest::collection::vec((0_u8..5, 1_u64..3000), 1..80)) {
+        let (mut a, mut b) = pair();
+        let mut used = std::collections::BTreeSet::new();
+        for (block, (kind, size)) in steps.into_iter().enumerate() {
+            let block = block as u64 + 1;
+            match kind {
+                0 => { deposit(&mut a, &mut b, block, 6000); }
+                1 => {
+                    a.distilled(BlockId(block), key(block, 9000));
+                    if let Some((offer, _)) = a.deposit(BlockId(block)) {
+                        a.refuse_deposit(&offer);
+                        b.refuse_deposit(&offer);
+                    }
+                }
+                2 => reserve(&mut a, &mut b),
+                _ => if let Some(sent) = a.spend(size) {
+                    for offset in sent.offset..sent.offset + size {
+                        prop_assert!(used.insert(offset), "offset {} twice", offset);
+                    }
+                    let got = b.accept(sent.offset, size).map(|key| key.bytes.expose().to_vec());
+                    prop_assert_eq!(got, Ok(sent.bytes.expose().to_vec()));
+                }
+            }
+        }
+    }
+}

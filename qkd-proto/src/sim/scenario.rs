@@ -1,0 +1,57 @@
+//! What a simulated network looks like and what happens to it.
+
+use std::time::Duration;
+
+/// A defect put in on purpose, to see that the checker catches it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Planted {
+    /// Pad bytes are handed out again.
+    PadReuse,
+    /// Effects do not wait for their commit.
+    NoBarrier,
+}
+
+/// Size, faults and length of a run.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    /// Number of nodes.
+    pub nodes: usize,
+    /// Links beyond the ring that joins them all.
+    pub chords: usize,
+    /// How long faults happen.
+    pub faults: Duration,
+    /// How long the network may recover afterwards.
+    pub quiet: Duration,
+    /// Mean time between crashes of any node; none: no crash.
+    pub crash_every: Option<Duration>,
+    /// Mean time between cuts of any link; none: no cut.
+    pub cut_every: Option<Duration>,
+    /// Probability that a link message breaks the connection.
+    pub reset: f64,
+    /// Probability that an advert does not reach a node.
+    pub advert_loss: f64,
+    /// Mean time between requests of any application.
+    pub request_every: Duration,
+    /// Time of a disk's sync.
+    pub sync: Duration,
+    /// The defect, if one is planted.
+    pub planted: Option<Planted>,
+}
+
+impl Default for Scenario {
+    fn default() -> Self {
+        Self {
+            nodes: 10,
+            chords: 4,
+            faults: Duration::from_secs(12),
+            quiet: Duration::from_secs(10),
+            crash_every: Some(Duration::from_millis(900)),
+            cut_every: Some(Duration::from_millis(1200)),
+            reset: 0.002,
+            advert_loss: 0.1,
+            request_every: Duration::from_millis(60),
+            sync: Duration::from_millis(2),
+            planted: None,
+        }
+    }
+}
