@@ -94,8 +94,8 @@ mod tests {
 
     /// The definition, bit by bit.
     fn schoolbook(input: &BitString, diagonals: &BitString, length: usize) -> BitString {
-        let bit = |j: usize| (0..input.len()).filter(|&i| input.get(i) && diagonals.get(i + length - 1 - j));
-        (0..length).map(|j| bit(j).count() & 1 == 1).collect()
+        let term = |i: usize, j: usize| input.get(i) && diagonals.get(i + length - 1 - j);
+        (0..length).map(|j| (0..input.len()).filter(|&i| term(i, j)).count() & 1 == 1).collect()
     }
 
     proptest! {

@@ -255,7 +255,7 @@ impl BlockSession {
 
     fn abort(&mut self, reason: AbortReason) {
         if !matches!(reason, AbortReason::PeerAborted(_)) {
-            self.effects.push_back(BlockEffect::Send(BlockMessage::Abort(reason.code()).to_bytes()));
+            self.effects.push_back(BlockEffect::Send(BlockMessage::Abort { code: reason.code() }.to_bytes()));
         }
         self.finish(Err(reason));
     }
@@ -267,7 +267,7 @@ impl BlockSession {
                 Ok(())
             }
             (Role::Receiver, State::Photons, PhotonBatch::Detections(mut detections)) => {
-                self.send(&BlockMessage::Detections(sift::announce(&mut detections)));
+                self.send(&BlockMessage::Detections { body: sift::announce(&mut detections) });
                 self.state = State::Sift(detections);
                 Ok(())
             }
@@ -277,7 +277,7 @@ impl BlockSession {
 
     fn message(&mut self, bytes: Vec<u8>) -> Result<(), AbortReason> {
         let message = BlockMessage::from_bytes(&bytes).map_err(|_| AbortReason::Malformed("message"))?;
-        if let BlockMessage::Abort(code) = message {
+        if let BlockMessage::Abort { code } = message {
             return Err(AbortReason::PeerAborted(code));
         }
         if self.waiting.len() >= WAITING_MAX {
@@ -317,32 +317,32 @@ impl BlockSession {
 
     fn answer(&mut self, bytes: &[u8], message: BlockMessage) -> Result<(), AbortReason> {
         // The other end's tag is over what came before it.
-        let text = self.transcript.text_if(self.role.other(), matches!(message, BlockMessage::Tag(_)));
+        let text = self.transcript.text_if(self.role.other(), matches!(message, BlockMessage::Tag { .. }));
         self.transcript.add(self.role.other(), bytes);
         match (self.take(), message) {
-            (State::Detections(emissions), BlockMessage::Detections(clicks)) => {
+            (State::Detections(emissions), BlockMessage::Detections { body: clicks }) => {
                 self.run(Work::SiftEmissions(emissions, clicks));
             }
-            (State::Sift(detections), BlockMessage::Sift(kept)) => {
+            (State::Sift(detections), BlockMessage::Sift { body: kept }) => {
                 self.run(Work::SiftDetections(detections, kept));
             }
-            (State::Estimate(key, tested), BlockMessage::Estimate(estimate)) => {
+            (State::Estimate(key, tested), BlockMessage::Estimate { body: estimate }) => {
                 return self.estimated(key, tested, estimate);
             }
-            (State::Syndromes(key, step), BlockMessage::Syndromes(syndromes)) => {
+            (State::Syndromes(key, step), BlockMessage::Syndromes { body: syndromes }) => {
                 return self.syndromes(key, step, syndromes);
             }
-            (State::Report(key), BlockMessage::Report(report)) => {
+            (State::Report(key), BlockMessage::Report { body: report }) => {
                 self.reported = report.errors;
                 let hash_key = bytes_16(&report.hash_key, "report")?;
                 self.run(Work::Verify { key, report, hash_key });
             }
-            (State::Amplify(key), BlockMessage::Amplify(amplify)) => return self.amplify_asked(key, amplify),
-            (State::FirstTag(key, amplify), BlockMessage::Tag(tag)) => {
+            (State::Amplify(key), BlockMessage::Amplify { body: amplify }) => return self.amplify_asked(key, amplify),
+            (State::FirstTag(key, amplify), BlockMessage::Tag { tag }) => {
                 self.effects.push_back(BlockEffect::CheckTag(text, tag));
                 self.state = State::FirstVerdict(key, amplify);
             }
-            (State::LastTag(key), BlockMessage::Tag(tag)) => {
+            (State::LastTag(key), BlockMessage::Tag { tag }) => {
                 self.effects.push_back(BlockEffect::CheckTag(text, tag));
                 self.state = State::LastVerdict(key);
             }
@@ -368,7 +368,7 @@ impl BlockSession {
                 self.report.leak = BitCount(reconcile::leak(&frames) + verify::HASH_BITS);
                 let filter_key = Bytes::from(self.hash_key.to_vec());
                 let rate_step = estimate::rate_step(self.report.qber_test.unwrap_or_default());
-                self.send(&BlockMessage::Syndromes(SyndromesMessage { rate_step, filter_key, frames }));
+                self.send(&BlockMessage::Syndromes { body: SyndromesMessage { rate_step, filter_key, frames } });
                 self.state = State::Report(key);
                 Ok(())
             }
@@ -391,7 +391,7 @@ impl BlockSession {
     /// Transmitter: tells what counts.
     fn emissions_sifted(&mut self, key: SiftedKey, sift: SiftMessage, tested: [u64; 2]) -> Result<(), AbortReason> {
         self.enough(&key)?;
-        self.send(&BlockMessage::Sift(sift));
+        self.send(&BlockMessage::Sift { body: sift });
         self.state = State::Estimate(key, tested);
         Ok(())
     }
@@ -399,7 +399,7 @@ impl BlockSession {
     /// Receiver: tells the errors of the test basis.
     fn detections_sifted(&mut self, key: SiftedKey, estimate: EstimateMessage) -> Result<(), AbortReason> {
         self.enough(&key)?;
-        self.send(&BlockMessage::Estimate(estimate));
+        self.send(&BlockMessage::Estimate { body: estimate });
         let step = self.accept_estimate(estimate)?;
         self.state = State::Syndromes(key, step);
         Ok(())
@@ -453,7 +453,7 @@ impl BlockSession {
             hash_key: Bytes::from(self.hash_key.to_vec()),
             hash: Bytes::from(decoded.hash.to_vec()),
         };
-        self.send(&BlockMessage::Report(report));
+        self.send(&BlockMessage::Report { body: report });
         self.state = State::Amplify(decoded.key);
     }
 
@@ -462,7 +462,7 @@ impl BlockSession {
         let length = self.length(counts)?;
         let seed: [u8; 32] = draw(&mut self.coins);
         let amplify = AmplifyMessage { seed: Bytes::from(seed.to_vec()), length };
-        self.send(&BlockMessage::Amplify(amplify.clone()));
+        self.send(&BlockMessage::Amplify { body: amplify.clone() });
         self.effects.push_back(BlockEffect::MakeTag(self.transcript.text(self.role)));
         self.state = State::OwnTag(Tagged::ByTransmitter(key, amplify));
         Ok(())
@@ -499,7 +499,7 @@ impl BlockSession {
         let State::OwnTag(tagged) = self.take() else {
             return Err(AbortReason::Malformed("unexpected own tag"));
         };
-        self.send(&BlockMessage::Tag(tag));
+        self.send(&BlockMessage::Tag { tag });
         match tagged {
             Tagged::ByTransmitter(key, amplify) => self.amplify(key, &amplify),
             Tagged::ByReceiver(key) => {
