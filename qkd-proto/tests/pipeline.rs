@@ -1,13 +1,16 @@
 //! Two block sessions over an emulated link, honest, attacked, and with hostile messages.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use qkd_proto::distill::abort::AbortReason;
 use qkd_proto::distill::key::SecretKey;
 use qkd_proto::distill::message::{AbortCode, BlockMessage};
+use qkd_proto::distill::plan::{BlockPlan, QBER_LIMIT, Role};
 use qkd_proto::distill::report::BlockOutcome;
-use qkd_proto::distill::session::{BlockEffect, BlockInput, BlockPlan, BlockSession, QBER_LIMIT, Role};
+use qkd_proto::distill::session::{BlockEffect, BlockInput, BlockSession};
 use qkd_proto::distill::sift;
 use qkd_proto::entropy::SeededEntropy;
 use qkd_proto::id::BlockId;
