@@ -19,8 +19,8 @@ use qkd_proto::mac::{self, AuthTag, PadStock};
 use qkd_proto::optics::PhotonBatch;
 use qkd_proto::optics::model::LinkModel;
 use qkd_proto::optics::preset::{Preset, pulses_for};
-use qkd_proto::optics::receiver::Receiver;
-use qkd_proto::optics::transmitter::Transmitter;
+use qkd_proto::optics::receiver::{Receiver, Reception};
+use qkd_proto::optics::transmitter::{Emission, Transmitter};
 use qkd_proto::quantity::Qber;
 
 fn photons(model: &LinkModel, pulses: u64, seed: u8) -> (PhotonBatch, PhotonBatch) {
@@ -274,6 +274,26 @@ fn a_dropped_or_truncated_message_never_gives_unequal_keys() {
             assert!(ends[0].key().is_none());
         }
     }
+}
+
+#[test]
+fn what_crosses_threads_is_send() {
+    fn is_send<T: Send>() {}
+    is_send::<(BlockSession, BlockInput, BlockEffect)>();
+    is_send::<(Transmitter, Receiver, Emission, Reception)>();
+}
+
+#[test]
+fn a_wrong_tag_is_an_authentication_failure_at_both_ends() {
+    let (model, pulses) = (Preset::Lab.model(), Preset::Lab.pulses());
+    let ends = distil(&model, pulses, 8, &mut |_, number, mut bytes: Vec<u8>| {
+        if number == 7 {
+            *bytes.last_mut().unwrap() ^= 1;
+        }
+        Some(bytes)
+    });
+    assert_eq!(ends[1].reason(), AbortReason::AuthenticationFailed);
+    assert_eq!(ends[0].reason(), AbortReason::PeerAborted(AbortCode::AuthenticationFailed));
 }
 
 #[test]
