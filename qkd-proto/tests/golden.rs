@@ -1,5 +1,7 @@
 //! The closed form and the key-length formulas against the Python oracle (`golden.json`).
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use qkd_proto::distill::finite_key::{BasisCounts, BlockCounts, Bounds, Epsilons, Formula};
 use qkd_proto::optics::model::{BasisExpectation, Expectation, LinkModel};
 use qkd_proto::optics::preset::Preset;

@@ -1,13 +1,17 @@
 //! Two block sessions over an emulated link, honest, attacked, and with hostile messages.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use qkd_proto::distill::abort::AbortReason;
 use qkd_proto::distill::key::SecretKey;
 use qkd_proto::distill::message::{AbortCode, BlockMessage};
+use qkd_proto::distill::plan::{BlockPlan, QBER_LIMIT, Role};
 use qkd_proto::distill::report::BlockOutcome;
-use qkd_proto::distill::session::{BlockEffect, BlockInput, BlockPlan, BlockSession, QBER_LIMIT, Role};
+use qkd_proto::distill::session::{BlockEffect, BlockInput, BlockSession};
+use qkd_proto::distill::sift;
 use qkd_proto::entropy::SeededEntropy;
 use qkd_proto::id::BlockId;
 use qkd_proto::labels;
@@ -15,8 +19,8 @@ use qkd_proto::mac::{self, AuthTag, PadStock};
 use qkd_proto::optics::PhotonBatch;
 use qkd_proto::optics::model::LinkModel;
 use qkd_proto::optics::preset::{Preset, pulses_for};
-use qkd_proto::optics::receiver::Receiver;
-use qkd_proto::optics::transmitter::Transmitter;
+use qkd_proto::optics::receiver::{Receiver, Reception};
+use qkd_proto::optics::transmitter::{Emission, Transmitter};
 use qkd_proto::quantity::Qber;
 
 fn photons(model: &LinkModel, pulses: u64, seed: u8) -> (PhotonBatch, PhotonBatch) {
@@ -164,7 +168,7 @@ fn an_honest_lab_block_gives_one_key_to_both_ends() {
     println!("busy: transmitter {:?}, receiver {:?}", transmitter.busy, receiver.busy);
     assert_eq!((transmitter.tags, receiver.tags), (1, 1));
     assert_eq!(report, receiver.outcome().report);
-    assert!(report.f_ec.unwrap() < 1.6, "f_EC {:?}", report.f_ec);
+    assert!(report.f_ec.unwrap() < 1.65, "f_EC {:?}", report.f_ec);
     let fraction = report.secret.0 as f64 / report.sifted.0 as f64;
     println!("secret fraction {fraction:.3}");
     assert!(fraction > 0.3, "{fraction} secret bits per sifted bit");
@@ -172,6 +176,40 @@ fn an_honest_lab_block_gives_one_key_to_both_ends() {
     let (ours, theirs) = (bits(transmitter), bits(receiver));
     assert!(ours.len() > 8_000);
     assert_eq!(ours.expose(), theirs.expose());
+}
+
+/// Counts of a block, by sifting both records in the open.
+fn measured(model: &LinkModel, pulses: u64, seed: u8) -> ([[u64; 2]; 2], [[u64; 2]; 2]) {
+    let (PhotonBatch::Emissions(emissions), PhotonBatch::Detections(mut detections)) = photons(model, pulses, seed)
+    else {
+        panic!("the transmitter emits and the receiver detects")
+    };
+    let clicks = sift::announce(&mut detections);
+    let (ours, kept, tested) = sift::sift_emissions(&emissions, &clicks).unwrap();
+    let (theirs, estimate) = sift::sift_detections(&detections, &kept).unwrap();
+    assert_eq!(tested, estimate.counts);
+    let (counts, errors) = ours.compare(&theirs);
+    ([counts, estimate.counts], [errors, estimate.errors])
+}
+
+#[test]
+fn counts_lie_within_five_sigma_of_the_closed_form() {
+    let lab = Preset::Lab.model();
+    let dark = LinkModel { p_dark: 1e-4, p_ap: 0.05, length_km: 40.0, ..lab.clone() };
+    let attacked = LinkModel { eve_ir: 0.3, eve_key_basis: 0.8, ..lab.clone() };
+    let live = LinkModel { dead_s: 0.0, p_ap: 0.04, length_km: 50.0, ..lab.clone() };
+    for (seed, model) in [lab, dark, attacked, live].into_iter().enumerate() {
+        let pulses = pulses_for(&model, 400_000);
+        let expected = model.expected(pulses as f64);
+        let (counts, errors) = measured(&model, pulses, 30 + seed as u8);
+        for (basis, theory) in [expected.key, expected.test].into_iter().enumerate() {
+            for k in 0..2 {
+                let sigma = |ours: u64, theory: f64| (ours as f64 - theory) / theory.sqrt();
+                let (n, m) = (sigma(counts[basis][k], theory.counts[k]), sigma(errors[basis][k], theory.errors[k]));
+                assert!(n.abs() < 5.0 && m.abs() < 5.0, "model {seed} basis {basis} intensity {k}: {n} {m} sigma");
+            }
+        }
+    }
 }
 
 #[test]
@@ -188,10 +226,10 @@ fn half_the_photons_resent_give_no_key_and_a_reason() {
     assert_eq!(receiver.outcome().report.secret.0, 0);
 }
 
-/// A quarter of `lab`'s block: no key may come of it, but every message kind does up to the report.
+/// A block far below `lab`'s: no key may come of it, but every message kind does up to the report.
 fn small() -> (LinkModel, u64) {
     let model = Preset::Lab.model();
-    let pulses = pulses_for(&model, 70_000);
+    let pulses = pulses_for(&model, 20_000);
     (model, pulses)
 }
 
@@ -239,6 +277,26 @@ fn a_dropped_or_truncated_message_never_gives_unequal_keys() {
 }
 
 #[test]
+fn what_crosses_threads_is_send() {
+    fn is_send<T: Send>() {}
+    is_send::<(BlockSession, BlockInput, BlockEffect)>();
+    is_send::<(Transmitter, Receiver, Emission, Reception)>();
+}
+
+#[test]
+fn a_wrong_tag_is_an_authentication_failure_at_both_ends() {
+    let (model, pulses) = (Preset::Lab.model(), Preset::Lab.pulses());
+    let ends = distil(&model, pulses, 8, &mut |_, number, mut bytes: Vec<u8>| {
+        if number == 7 {
+            *bytes.last_mut().unwrap() ^= 1;
+        }
+        Some(bytes)
+    });
+    assert_eq!(ends[1].reason(), AbortReason::AuthenticationFailed);
+    assert_eq!(ends[0].reason(), AbortReason::PeerAborted(AbortCode::AuthenticationFailed));
+}
+
+#[test]
 fn the_reason_reaches_the_other_end() {
     let (model, pulses) = small();
     let ends = distil(&model, pulses, 6, &mut |_, number, bytes| Some(if number == 3 { vec![1] } else { bytes }));
@@ -259,7 +317,7 @@ fn lost_and_repeated_photon_frames_are_refused() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(48) })]
 
     #[test]
     fn hostile_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600), version in any::<bool>()) {

@@ -23,6 +23,21 @@ impl SiftedKey {
     pub fn is_empty(&self) -> bool {
         self.bits.is_empty()
     }
+
+    /// Bits and errors against the other end's key, per intensity: for tests that hold both ends.
+    ///
+    /// # Panics
+    /// If the keys differ in length: they are not of one block.
+    pub fn compare(&self, other: &Self) -> ([u64; 2], [u64; 2]) {
+        assert_eq!(self.len(), other.len(), "both keys are of one block");
+        let (mut counts, mut errors) = ([0; 2], [0; 2]);
+        let bits = self.bits.expose().iter().zip(other.bits.expose().iter());
+        for ((a, b), decoy) in bits.zip(self.decoy.iter()) {
+            counts[usize::from(decoy)] += 1;
+            errors[usize::from(decoy)] += u64::from(a != b);
+        }
+        (counts, errors)
+    }
 }
 
 /// Frames that are believed to be equal at both ends.

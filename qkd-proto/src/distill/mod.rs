@@ -6,19 +6,23 @@
 //! The steps, in order: [`sift`] (basis and intensity), [`estimate`] (errors of the test basis),
 //! [`reconcile`] (one-way polar codes), [`verify`] (a two-universal hash), [`finite_key`] (how long
 //! the secret is), [`amplify`] (a Toeplitz hash). [`session`] is the state machine of one block at
-//! one end; [`job`] is the heavy work it hands out; [`message`] is what the ends say.
+//! one end, by a [`plan`]; [`job`] is the heavy work it hands out; [`message`] is what the ends say.
 
 pub mod abort;
+mod account;
 pub mod amplify;
 pub mod estimate;
 pub mod finite_key;
 pub mod job;
 pub mod key;
 pub mod message;
+pub mod plan;
 mod polar;
+mod receive;
 pub mod reconcile;
 pub mod report;
 pub mod session;
 pub mod sift;
 mod transcript;
+mod transmit;
 pub mod verify;

@@ -18,84 +18,25 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::abort::AbortReason;
-use super::estimate;
-use super::finite_key::{self, BasisCounts, BlockCounts, Epsilons, Formula};
-use super::job::{Decoded, Job, JobResult, Product, Work};
+use super::finite_key::Formula;
+use super::job::{Job, JobResult, Product, Work};
 use super::key::{ReconciledKey, SecretKey, SiftedKey, VerifiedKey};
-use super::message::{AmplifyMessage, BlockMessage, EstimateMessage, ReportMessage, SiftMessage, SyndromesMessage};
+use super::message::{AmplifyMessage, BlockMessage, EstimateMessage};
+use super::plan::{BlockPlan, Role};
 use super::report::{BlockOutcome, BlockReport};
+use super::sift;
 use super::transcript::Transcript;
-use super::{reconcile, sift, verify};
 use crate::codec::Bytes;
-use crate::entropy::{SeededEntropy, draw};
-use crate::id::{BlockId, LinkId, NodeId};
+use crate::entropy::SeededEntropy;
 use crate::mac::AuthTag;
 use crate::optics::PhotonBatch;
 use crate::optics::event::{Detections, Emissions};
-use crate::optics::model::LinkModel;
-use crate::quantity::{BitCount, Qber};
+use crate::quantity::BitCount;
 
-/// Bits that authenticating a block costs: one tag of 128 bits each way.
-pub const AUTHENTICATION_BITS: u64 = 256;
-/// Least secret bits of a block, in units of its authentication.
-const GAIN_MIN: u64 = 10;
 /// Messages that may wait while a job runs: the protocol never has more in flight.
 const WAITING_MAX: usize = 2;
 /// The acceptance rule in reports (Tupkary et al., PR Research 6, 023002).
 const ACCEPTANCE: &str = "variable-length";
-
-/// Which end of the link this is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// The end that sends photons.
-    Transmitter,
-    /// The end that detects them.
-    Receiver,
-}
-
-impl Role {
-    /// The other end.
-    pub fn other(self) -> Self {
-        match self {
-            Self::Transmitter => Self::Receiver,
-            Self::Receiver => Self::Transmitter,
-        }
-    }
-
-    pub(super) fn byte(self) -> u8 {
-        match self {
-            Self::Transmitter => b'T',
-            Self::Receiver => b'R',
-        }
-    }
-}
-
-/// What both ends agreed on before the block.
-pub struct BlockPlan {
-    /// The link.
-    pub link: LinkId,
-    /// Its transmitter.
-    pub transmitter: NodeId,
-    /// Its receiver.
-    pub receiver: NodeId,
-    /// The block.
-    pub block: BlockId,
-    /// The link's model: intensities and their probabilities count, and the pulse rate.
-    pub model: LinkModel,
-    /// Pulses of the block, fixed in advance.
-    pub pulses: u64,
-    /// Failure probability of secrecy.
-    pub eps_sec: f64,
-    /// Failure probability of correctness.
-    pub eps_cor: f64,
-    /// Largest error rate of the test basis; 0.11 by default ([`QBER_LIMIT`]).
-    pub qber_limit: Qber,
-    /// Seed of this end's public random choices; fresh for every block.
-    pub entropy: [u8; 32],
-}
-
-/// Default limit of the test-basis error rate, as a ratio.
-pub const QBER_LIMIT: f64 = 0.11;
 
 /// Something that happened to a block.
 #[derive(Debug)]
@@ -133,7 +74,7 @@ pub enum BlockEffect {
 }
 
 /// What is awaited, with the material that waits.
-enum State {
+pub(super) enum State {
     Photons,
     Detections(Emissions),
     Sift(Detections),
@@ -154,24 +95,24 @@ enum State {
 }
 
 /// The key beside which an own tag is made.
-enum Tagged {
+pub(super) enum Tagged {
     ByTransmitter(VerifiedKey, AmplifyMessage),
     ByReceiver(SecretKey),
 }
 
 /// One block at one end.
 pub struct BlockSession {
-    role: Role,
-    plan: BlockPlan,
-    coins: SeededEntropy,
-    state: State,
-    waiting: VecDeque<(Vec<u8>, BlockMessage)>,
-    effects: VecDeque<BlockEffect>,
-    transcript: Transcript,
-    report: BlockReport,
-    test: EstimateMessage,
-    hash_key: [u8; 16],
-    reported: [u64; 2],
+    pub(super) role: Role,
+    pub(super) plan: BlockPlan,
+    pub(super) coins: SeededEntropy,
+    pub(super) state: State,
+    pub(super) waiting: VecDeque<(Vec<u8>, BlockMessage)>,
+    pub(super) effects: VecDeque<BlockEffect>,
+    pub(super) transcript: Transcript,
+    pub(super) report: BlockReport,
+    pub(super) test: EstimateMessage,
+    pub(super) hash_key: [u8; 16],
+    pub(super) reported: [u64; 2],
 }
 
 impl BlockSession {
@@ -232,13 +173,13 @@ impl BlockSession {
         std::mem::replace(&mut self.state, State::Job)
     }
 
-    fn send(&mut self, message: &BlockMessage) {
+    pub(super) fn send(&mut self, message: &BlockMessage) {
         let bytes = message.to_bytes();
         self.transcript.add(self.role, &bytes);
         self.effects.push_back(BlockEffect::Send(bytes));
     }
 
-    fn run(&mut self, work: Work) {
+    pub(super) fn run(&mut self, work: Work) {
         self.state = State::Job;
         self.effects.push_back(BlockEffect::Run(Job(work)));
     }
@@ -255,7 +196,7 @@ impl BlockSession {
 
     fn abort(&mut self, reason: AbortReason) {
         if !matches!(reason, AbortReason::PeerAborted(_)) {
-            self.effects.push_back(BlockEffect::Send(BlockMessage::Abort(reason.code()).to_bytes()));
+            self.effects.push_back(BlockEffect::Send(BlockMessage::Abort { code: reason.code() }.to_bytes()));
         }
         self.finish(Err(reason));
     }
@@ -267,7 +208,7 @@ impl BlockSession {
                 Ok(())
             }
             (Role::Receiver, State::Photons, PhotonBatch::Detections(mut detections)) => {
-                self.send(&BlockMessage::Detections(sift::announce(&mut detections)));
+                self.send(&BlockMessage::Detections { body: sift::announce(&mut detections) });
                 self.state = State::Sift(detections);
                 Ok(())
             }
@@ -277,7 +218,7 @@ impl BlockSession {
 
     fn message(&mut self, bytes: Vec<u8>) -> Result<(), AbortReason> {
         let message = BlockMessage::from_bytes(&bytes).map_err(|_| AbortReason::Malformed("message"))?;
-        if let BlockMessage::Abort(code) = message {
+        if let BlockMessage::Abort { code } = message {
             return Err(AbortReason::PeerAborted(code));
         }
         if self.waiting.len() >= WAITING_MAX {
@@ -317,32 +258,32 @@ impl BlockSession {
 
     fn answer(&mut self, bytes: &[u8], message: BlockMessage) -> Result<(), AbortReason> {
         // The other end's tag is over what came before it.
-        let text = self.transcript.text_if(self.role.other(), matches!(message, BlockMessage::Tag(_)));
+        let text = self.transcript.text_if(self.role.other(), matches!(message, BlockMessage::Tag { .. }));
         self.transcript.add(self.role.other(), bytes);
         match (self.take(), message) {
-            (State::Detections(emissions), BlockMessage::Detections(clicks)) => {
+            (State::Detections(emissions), BlockMessage::Detections { body: clicks }) => {
                 self.run(Work::SiftEmissions(emissions, clicks));
             }
-            (State::Sift(detections), BlockMessage::Sift(kept)) => {
+            (State::Sift(detections), BlockMessage::Sift { body: kept }) => {
                 self.run(Work::SiftDetections(detections, kept));
             }
-            (State::Estimate(key, tested), BlockMessage::Estimate(estimate)) => {
+            (State::Estimate(key, tested), BlockMessage::Estimate { body: estimate }) => {
                 return self.estimated(key, tested, estimate);
             }
-            (State::Syndromes(key, step), BlockMessage::Syndromes(syndromes)) => {
+            (State::Syndromes(key, step), BlockMessage::Syndromes { body: syndromes }) => {
                 return self.syndromes(key, step, syndromes);
             }
-            (State::Report(key), BlockMessage::Report(report)) => {
+            (State::Report(key), BlockMessage::Report { body: report }) => {
                 self.reported = report.errors;
                 let hash_key = bytes_16(&report.hash_key, "report")?;
                 self.run(Work::Verify { key, report, hash_key });
             }
-            (State::Amplify(key), BlockMessage::Amplify(amplify)) => return self.amplify_asked(key, amplify),
-            (State::FirstTag(key, amplify), BlockMessage::Tag(tag)) => {
+            (State::Amplify(key), BlockMessage::Amplify { body: amplify }) => return self.amplify_asked(key, amplify),
+            (State::FirstTag(key, amplify), BlockMessage::Tag { tag }) => {
                 self.effects.push_back(BlockEffect::CheckTag(text, tag));
                 self.state = State::FirstVerdict(key, amplify);
             }
-            (State::LastTag(key), BlockMessage::Tag(tag)) => {
+            (State::LastTag(key), BlockMessage::Tag { tag }) => {
                 self.effects.push_back(BlockEffect::CheckTag(text, tag));
                 self.state = State::LastVerdict(key);
             }
@@ -365,11 +306,7 @@ impl BlockSession {
                 self.detections_sifted(key, estimate)
             }
             Product::Encoded(key, frames) => {
-                self.report.leak = BitCount(reconcile::leak(&frames) + verify::HASH_BITS);
-                let filter_key = Bytes::from(self.hash_key.to_vec());
-                let rate_step = estimate::rate_step(self.report.qber_test.unwrap_or_default());
-                self.send(&BlockMessage::Syndromes(SyndromesMessage { rate_step, filter_key, frames }));
-                self.state = State::Report(key);
+                self.encoded(key, frames);
                 Ok(())
             }
             Product::Decoded(decoded) => {
@@ -386,96 +323,6 @@ impl BlockSession {
                 Ok(())
             }
         }
-    }
-
-    /// Transmitter: tells what counts.
-    fn emissions_sifted(&mut self, key: SiftedKey, sift: SiftMessage, tested: [u64; 2]) -> Result<(), AbortReason> {
-        self.enough(&key)?;
-        self.send(&BlockMessage::Sift(sift));
-        self.state = State::Estimate(key, tested);
-        Ok(())
-    }
-
-    /// Receiver: tells the errors of the test basis.
-    fn detections_sifted(&mut self, key: SiftedKey, estimate: EstimateMessage) -> Result<(), AbortReason> {
-        self.enough(&key)?;
-        self.send(&BlockMessage::Estimate(estimate));
-        let step = self.accept_estimate(estimate)?;
-        self.state = State::Syndromes(key, step);
-        Ok(())
-    }
-
-    fn enough(&mut self, key: &SiftedKey) -> Result<(), AbortReason> {
-        self.report.sifted = BitCount(key.len() as u64);
-        let none = reconcile::frames(key.len()).is_empty();
-        if none { Err(AbortReason::TooFewDetections(key.len() as u64)) } else { Ok(()) }
-    }
-
-    fn accept_estimate(&mut self, estimate: EstimateMessage) -> Result<u8, AbortReason> {
-        let measured = Qber::of(
-            estimate.errors[0].saturating_add(estimate.errors[1]),
-            estimate.counts[0].saturating_add(estimate.counts[1]),
-        );
-        self.report.qber_test = Some(measured);
-        self.test = estimate;
-        Ok(estimate::rate_step(estimate::test_qber(&estimate, self.plan.qber_limit)?))
-    }
-
-    /// Transmitter: chooses the rate and encodes.
-    fn estimated(&mut self, key: SiftedKey, tested: [u64; 2], estimate: EstimateMessage) -> Result<(), AbortReason> {
-        if estimate.counts != tested {
-            return Err(AbortReason::Malformed("estimate"));
-        }
-        let step = self.accept_estimate(estimate)?;
-        self.hash_key = draw(&mut self.coins);
-        self.run(Work::Encode { key, step, filter_key: self.hash_key });
-        Ok(())
-    }
-
-    /// Receiver: corrects its key. The rate must be the one that both ends can compute.
-    fn syndromes(&mut self, key: SiftedKey, step: u8, message: SyndromesMessage) -> Result<(), AbortReason> {
-        if message.rate_step != step {
-            return Err(AbortReason::Malformed("syndromes"));
-        }
-        let filter_key = bytes_16(&message.filter_key, "syndromes")?;
-        self.report.leak = BitCount(reconcile::leak(&message.frames) + verify::HASH_BITS);
-        self.hash_key = draw(&mut self.coins);
-        self.run(Work::Decode { key, step, filter_key, frames: message.frames, hash_key: self.hash_key });
-        Ok(())
-    }
-
-    /// Receiver: reports what it could correct.
-    fn decoded(&mut self, decoded: Decoded) {
-        self.reported = decoded.errors;
-        let report = ReportMessage {
-            kept: decoded.kept,
-            errors: decoded.errors,
-            hash_key: Bytes::from(self.hash_key.to_vec()),
-            hash: Bytes::from(decoded.hash.to_vec()),
-        };
-        self.send(&BlockMessage::Report(report));
-        self.state = State::Amplify(decoded.key);
-    }
-
-    /// Transmitter: fixes the length and signs.
-    fn verified(&mut self, key: VerifiedKey, counts: [u64; 2]) -> Result<(), AbortReason> {
-        let length = self.length(counts)?;
-        let seed: [u8; 32] = draw(&mut self.coins);
-        let amplify = AmplifyMessage { seed: Bytes::from(seed.to_vec()), length };
-        self.send(&BlockMessage::Amplify(amplify.clone()));
-        self.effects.push_back(BlockEffect::MakeTag(self.transcript.text(self.role)));
-        self.state = State::OwnTag(Tagged::ByTransmitter(key, amplify));
-        Ok(())
-    }
-
-    /// Receiver: the transmitter found the hashes equal. The length must be the one that both ends
-    /// can compute.
-    fn amplify_asked(&mut self, key: ReconciledKey, amplify: AmplifyMessage) -> Result<(), AbortReason> {
-        if self.length(key.counts)? != amplify.length {
-            return Err(AbortReason::Malformed("amplify"));
-        }
-        self.state = State::FirstTag(verify::accept(key), amplify);
-        Ok(())
     }
 
     fn amplify(&mut self, key: VerifiedKey, amplify: &AmplifyMessage) -> Result<(), AbortReason> {
@@ -499,7 +346,7 @@ impl BlockSession {
         let State::OwnTag(tagged) = self.take() else {
             return Err(AbortReason::Malformed("unexpected own tag"));
         };
-        self.send(&BlockMessage::Tag(tag));
+        self.send(&BlockMessage::Tag { tag });
         match tagged {
             Tagged::ByTransmitter(key, amplify) => self.amplify(key, &amplify),
             Tagged::ByReceiver(key) => {
@@ -520,31 +367,8 @@ impl BlockSession {
             _ => Err(AbortReason::Malformed("unexpected verdict")),
         }
     }
-
-    /// The length of the secret, from counts that both ends have.
-    fn length(&mut self, counts: [u64; 2]) -> Result<u64, AbortReason> {
-        let (errors, total) = (self.reported, counts[0] + counts[1]);
-        if errors[0] > counts[0] || errors[1] > counts[1] {
-            return Err(AbortReason::Malformed("report"));
-        }
-        let qber = Qber::of(errors[0] + errors[1], total);
-        let shannon = self.report.sifted.0 as f64 * finite_key::binary_entropy(qber.ratio());
-        self.report.qber = Some(qber);
-        self.report.f_ec = (shannon > 0.0).then(|| self.report.leak.0 as f64 / shannon);
-        let float = |pair: [u64; 2]| pair.map(|count| count as f64);
-        let block = BlockCounts {
-            mus: self.plan.model.mus,
-            ps: self.plan.model.ps,
-            key: BasisCounts { counts: float(counts), errors: float(errors) },
-            test: BasisCounts { counts: float(self.test.counts), errors: float(self.test.errors) },
-            leak: self.report.leak.0 as f64,
-        };
-        let eps = Epsilons { secrecy: self.plan.eps_sec, correctness: self.plan.eps_cor };
-        let length = Formula::default().bounds(&block, eps).whole_bits();
-        if length > GAIN_MIN * AUTHENTICATION_BITS && length <= total { Ok(length) } else { Err(AbortReason::NoKey) }
-    }
 }
 
-fn bytes_16(bytes: &Bytes, what: &'static str) -> Result<[u8; 16], AbortReason> {
+pub(super) fn bytes_16(bytes: &Bytes, what: &'static str) -> Result<[u8; 16], AbortReason> {
     <[u8; 16]>::try_from(bytes.as_slice()).map_err(|_| AbortReason::Malformed(what))
 }

@@ -28,7 +28,7 @@ pub fn sift_emissions(
 ) -> Result<(SiftedKey, SiftMessage, [u64; 2]), AbortReason> {
     let malformed = AbortReason::Malformed("detections");
     let mut sift = SiftMessage::empty(clicks.bases.len());
-    let mut key = SiftedBuilder::default();
+    let mut key = SiftedBuilder::with_room(clicks.bases.len());
     let mut tested = [0; 2];
     let (mut reader, mut gaps, mut slot) = (emissions.reader(), clicks.gaps.as_slice(), 0u64);
     for test in clicks.bases.iter() {
@@ -62,7 +62,7 @@ pub fn sift_detections(
 ) -> Result<(SiftedKey, EstimateMessage), AbortReason> {
     let malformed = AbortReason::Malformed("sift");
     let (mut decoys, mut test_bits) = (sift.decoy.iter(), sift.test_bits.iter());
-    let mut key = SiftedBuilder::default();
+    let mut key = SiftedBuilder::with_room(detections.clicks());
     let mut estimate = EstimateMessage { counts: [0; 2], errors: [0; 2] };
     if sift.keep.len() != detections.clicks() {
         return Err(malformed);
@@ -89,13 +89,17 @@ impl SiftMessage {
     }
 }
 
-#[derive(Default)]
 struct SiftedBuilder {
     bits: BitString,
     decoy: BitString,
 }
 
 impl SiftedBuilder {
+    /// Room in advance: a string that grows would leave copies of the key behind.
+    fn with_room(bits: usize) -> Self {
+        Self { bits: BitString::with_capacity(bits), decoy: BitString::with_capacity(bits) }
+    }
+
     fn push(&mut self, bit: bool, decoy: bool) {
         self.bits.push(bit);
         self.decoy.push(decoy);

@@ -1,7 +1,7 @@
 //! Everything that the two ends said about one block, in one order. In: messages. Out: the text of
 //! a tag. Always: both ends' text is the same, and no other role, pair, link or block gives it.
 
-use super::session::{BlockPlan, Role};
+use super::plan::{BlockPlan, Role};
 
 /// The transcript of a block. It keeps every byte: hashing it first would make the tag computational.
 pub(super) struct Transcript(Vec<u8>);

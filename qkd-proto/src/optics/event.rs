@@ -31,15 +31,6 @@ pub struct Setting {
     pub bit: bool,
 }
 
-/// What one end's device saw of a block.
-#[derive(Debug)]
-pub enum PhotonBatch {
-    /// The transmitter's: what was sent in every slot.
-    Emissions(Emissions),
-    /// The receiver's: where it clicked, in which basis, with which bit.
-    Detections(Detections),
-}
-
 /// How the transmitter draws, afterwards, what it sent in slots from which nothing arrived.
 ///
 /// INVARIANT: the draw is from the posterior `p_k (1 - S_k) / (1 - S)`; the prior instead would

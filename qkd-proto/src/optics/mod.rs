@@ -16,4 +16,13 @@ pub mod receiver;
 pub mod table;
 pub mod transmitter;
 
-pub use event::PhotonBatch;
+use event::{Detections, Emissions};
+
+/// What one end's device saw of a block.
+#[derive(Debug)]
+pub enum PhotonBatch {
+    /// The transmitter's: what was sent in every slot.
+    Emissions(Emissions),
+    /// The receiver's: where it clicked, in which basis, with which bit.
+    Detections(Detections),
+}

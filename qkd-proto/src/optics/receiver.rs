@@ -7,8 +7,9 @@ use std::collections::BinaryHeap;
 
 use zeroize::Zeroize;
 
+use super::PhotonBatch;
 use super::eavesdropper::InterceptResend;
-use super::event::{Detections, PhotonBatch};
+use super::event::Detections;
 use super::frame::{self, FrameError};
 use super::model::LinkModel;
 use super::photon::{Basis, Channel, Fibre, Photon};

@@ -4,7 +4,8 @@
 
 use zeroize::Zeroize;
 
-use super::event::{self, Emissions, Intensity, LazySettings, PhotonBatch, Setting};
+use super::PhotonBatch;
+use super::event::{self, Emissions, Intensity, LazySettings, Setting};
 use super::frame;
 use super::model::LinkModel;
 use super::photon::Basis;
