@@ -197,3 +197,6 @@ impl Group {
         self.commits.push(commit);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,13 +21,13 @@ use qkd_proto::secret::SecretBytes;
 
 use super::access::{check_private_dir, lock};
 use super::audit::AuditLog;
-use super::disk_store::{DiskStore, Tables};
+use super::disk_store::{DiskStore, Parts};
 use super::error::StoreError;
 use super::marks::Marks;
 use super::node_state::{NodeState, Phase, StateFile};
-use super::seal::RecordSeal;
 use super::sled_store::SledStore;
 use super::slots::SlotKey;
+use super::tables::Tables;
 use super::{Store, files, fresh};
 
 pub use super::access::{MASTER_KEY_BYTES, read_master_key};
@@ -188,7 +188,7 @@ impl DataDir {
         let state = NodeState { id, generation: 0, incarnation: last, phase: Phase::Open, table_seq: 0 };
         StateFile::create(&self.part("state"), SlotKey::new(master), &state)?;
         reached(Step::StateMade)?;
-        Tables::create(SledStore::create(&self.part("store"))?, RecordSeal::new(master, id), id)?;
+        Tables::create(SledStore::create(&self.part("store"))?, master, id)?;
         reached(Step::StoreMade)?;
         files::remove_file(&self.part(FRESH_FILE))?;
         files::sync_dir(&self.root)?;
@@ -212,41 +212,33 @@ impl DataDir {
         let (state_file, state) = StateFile::open(&self.part("state"), SlotKey::new(master))?;
         let marks = Marks::open(&self.part("marks"), state.id, SlotKey::new(master))?;
         let store = self.part("store");
-        let tables = Tables::open(SledStore::open(&store)?, RecordSeal::new(master, state.id), state.id)?;
-        check_generation(&store, &self.part("state"), tables.me().generation, &state)?;
+        let tables = Tables::open(SledStore::open(&store)?, master, state.id)?;
+        check_generation(&store, &self.part("state"), tables.generation(), &state)?;
         tables.check_seq(state.table_seq.max(marks.witness()))?;
         tables.check_marks(&marks)?;
         Ok(Parts { state_file, state, tables, marks })
     }
 
     /// Makes this open the newest, in state and tables.
-    fn bump(&self, parts: Parts, lock: File, reached: Reached<'_>) -> Result<OpenedData, DataDirError> {
-        let Parts { mut state_file, mut state, mut tables, mut marks } = parts;
+    fn bump(&self, mut parts: Parts, lock: File, reached: Reached<'_>) -> Result<OpenedData, DataDirError> {
+        let Parts { state_file, state, tables, marks } = &mut parts;
         if state.phase == Phase::Open {
             state.generation = state.generation.saturating_add(1);
         }
         state.incarnation = Incarnation(state.incarnation.0.saturating_add(1));
-        (state.phase, state.table_seq) = (Phase::Opening, tables.me().seq);
-        state_file.write(&state)?;
+        (state.phase, state.table_seq) = (Phase::Opening, tables.seq());
+        state_file.write(state)?;
         reached(Step::StateOpening)?;
         tables.set_generation(state.generation)?;
         reached(Step::StoreBumped)?;
-        (state.phase, state.table_seq) = (Phase::Open, tables.me().seq);
-        state_file.write(&state)?;
+        (state.phase, state.table_seq) = (Phase::Open, tables.seq());
+        state_file.write(state)?;
         reached(Step::StateOpen)?;
         marks.settle()?;
-        let store = DiskStore::new(AuditLog::open(&self.part("audit.log"))?, tables, marks, lock)?;
-        let NodeState { id, incarnation, generation, .. } = state;
+        let NodeState { id, incarnation, generation, .. } = *state;
+        let store = DiskStore::new(AuditLog::open(&self.part("audit.log"))?, parts, lock)?;
         Ok(OpenedData { id, incarnation, generation, store: Box::new(store) })
     }
-}
-
-/// The checked parts of a data directory.
-struct Parts {
-    state_file: StateFile,
-    state: NodeState,
-    tables: Tables,
-    marks: Marks,
 }
 
 fn check_generation(store: &Path, state_path: &Path, found: u64, state: &NodeState) -> Result<(), StoreError> {

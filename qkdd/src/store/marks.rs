@@ -74,9 +74,9 @@ impl Marks {
         self.dir.join(format!("{}{SUFFIX}", String::from_utf8_lossy(link)))
     }
 
-    /// The sequence number of every link's mark.
-    pub(super) fn seqs(&self) -> impl Iterator<Item = (&[u8], u64)> {
-        self.open.iter().map(|(link, mark)| (link.as_slice(), mark.seq))
+    /// Every link that has a mark.
+    pub(super) fn links(&self) -> impl Iterator<Item = &Vec<u8>> {
+        self.open.keys()
     }
 
     /// The sequence number of one link's mark, if it has one.

@@ -9,6 +9,7 @@ mod access;
 pub mod audit;
 pub mod committer;
 pub mod data_dir;
+mod digest;
 mod disk_store;
 pub mod error;
 mod files;
@@ -19,6 +20,7 @@ mod node_state;
 mod seal;
 mod sled_store;
 mod slots;
+mod tables;
 
 use qkd_proto::node::effect::{Record, Table};
 use qkd_proto::secret::SecretBytes;
@@ -29,8 +31,8 @@ use error::StoreError;
 pub trait Store {
     /// Writes the records in their order and returns once they are on stable storage.
     ///
-    /// A crash in between leaves the audit lines, then a prefix of the table records, then some of
-    /// the marks: a record that makes others valid comes last. Later records win over earlier ones.
+    /// A crash in between leaves the audit lines, then a prefix of the table records (all or
+    /// nothing up to 255 of them), then some of the marks: a record that makes others valid comes last. Later records win over earlier ones.
     ///
     /// # Errors
     /// If a record breaks a rule (nothing was written) or the disk fails (some of it may be there).

@@ -1,4 +1,4 @@
-//! The tables, in sled. In: operations in order. Out: sealed bytes by table and key. Always: when
+//! The tables, in sled. In: operations in order. Out: sealed bytes by key. Always: when
 //! [`SledStore::apply`] returns, its operations are on stable storage. The one file that names `sled`.
 //!
 //! sled's `flush` starts the write-back without waiting for the drive (`sync_file_range`), so every
@@ -13,56 +13,23 @@ use super::error::StoreError;
 use super::files;
 
 /// Operations that sled takes as one batch without leaking (measured; it leaks from about 500).
-const BATCH_OPERATIONS_MAX: usize = 256;
+pub(super) const BATCH_OPERATIONS_MAX: usize = 256;
 /// sled's page cache, in bytes; its default is 1 GiB.
 const CACHE_BYTES: u64 = 32 << 20;
 /// How often an open waits for sled's own threads to let go of a closed database, and how long.
 const LOCK_TRIES: u32 = 100;
 const LOCK_WAIT: Duration = Duration::from_millis(20);
 
-/// Where an operation goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tree {
-    /// What the store knows about itself.
-    Meta,
-    /// Pool states.
-    Pools,
-    /// Pad blocks.
-    Pads,
-    /// Transfers.
-    Transfers,
-}
-
-impl Tree {
-    const ALL: [Self; 4] = [Self::Meta, Self::Pools, Self::Pads, Self::Transfers];
-
-    /// Its name in the file and in envelopes.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Meta => "meta",
-            Self::Pools => "pools",
-            Self::Pads => "pads",
-            Self::Transfers => "transfers",
-        }
-    }
-}
-
 /// One change of one record; no value deletes it.
 pub(super) struct Operation {
-    /// Where.
-    pub(super) tree: Tree,
     /// Under which key.
     pub(super) key: Vec<u8>,
     /// What.
     pub(super) value: Option<Vec<u8>>,
 }
 
-/// A key and the sealed bytes under it.
-pub(super) type Pair = (Vec<u8>, Vec<u8>);
-
 /// An open database.
 pub(super) struct SledStore {
-    trees: [sled::Tree; 4],
     db: sled::Db,
     file: File,
     dir: PathBuf,
@@ -93,28 +60,24 @@ impl SledStore {
         let db = open_patiently(&config).map_err(engine_error(dir))?;
         let path = dir.join("db");
         let file = files::options().read(true).write(true).open(&path).map_err(StoreError::io("open", &path))?;
-        let trees = Tree::ALL.map(|tree| db.open_tree(tree.name()));
-        let [meta, pools, pads, transfers] = trees.map(|tree| tree.map_err(engine_error(dir)));
-        let store = Self { trees: [meta?, pools?, pads?, transfers?], db, file, dir: dir.to_owned(), broken: false };
+        let store = Self { db, file, dir: dir.to_owned(), broken: false };
         store.flush()?;
         sync_names(dir)?;
         Ok(store)
     }
 
-    /// Applies the operations in their order, and syncs them.
+    /// Applies the batches in their order, each as a whole, and syncs them.
     ///
     /// A failed write closes the store for writing: a later sync would succeed without the pages
     /// that the kernel dropped.
-    pub(super) fn apply(&mut self, operations: Vec<Operation>) -> Result<(), StoreError> {
+    pub(super) fn apply(&mut self, batches: Vec<Vec<Operation>>) -> Result<(), StoreError> {
         if self.broken {
             return Err(StoreError::Broken { path: self.dir.clone() });
         }
         self.broken = true;
-        for run in operations.chunk_by(|a, b| a.tree == b.tree) {
-            for chunk in run.chunks(BATCH_OPERATIONS_MAX) {
-                let applied = self.tree(run[0].tree).apply_batch(batch_of(chunk));
-                applied.map_err(engine_error(&self.dir))?;
-            }
+        for batch in batches {
+            debug_assert!(batch.len() <= BATCH_OPERATIONS_MAX, "the caller cuts");
+            self.db.apply_batch(batch_of(batch)).map_err(engine_error(&self.dir))?;
         }
         self.flush()?;
         self.broken = false;
@@ -126,21 +89,19 @@ impl SledStore {
         self.file.sync_data().map_err(StoreError::io("sync", &self.dir))
     }
 
-    fn tree(&self, tree: Tree) -> &sled::Tree {
-        &self.trees[tree as usize]
-    }
-
     /// The value under a key.
-    pub(super) fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let value = self.tree(tree).get(key).map_err(engine_error(&self.dir))?;
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let value = self.db.get(key).map_err(engine_error(&self.dir))?;
         Ok(value.map(|value| value.to_vec()))
     }
 
-    /// Every key and value whose key begins with `prefix`, by rising key.
-    pub(super) fn scan(&self, tree: Tree, prefix: &[u8]) -> Result<Vec<Pair>, StoreError> {
-        let pairs = self.tree(tree).scan_prefix(prefix);
-        let pairs = pairs.map(|pair| pair.map(|(key, value)| (key.to_vec(), value.to_vec())));
-        pairs.collect::<Result<_, _>>().map_err(engine_error(&self.dir))
+    /// Shows every key that begins with `prefix` and its value, by rising key.
+    pub(super) fn visit(&self, prefix: &[u8], mut show: impl FnMut(&[u8], &[u8])) -> Result<(), StoreError> {
+        for pair in self.db.scan_prefix(prefix) {
+            let (key, value) = pair.map_err(engine_error(&self.dir))?;
+            show(&key, &value);
+        }
+        Ok(())
     }
 
     /// Its directory.
@@ -149,12 +110,12 @@ impl SledStore {
     }
 }
 
-fn batch_of(operations: &[Operation]) -> sled::Batch {
+fn batch_of(operations: Vec<Operation>) -> sled::Batch {
     let mut batch = sled::Batch::default();
-    for operation in operations {
-        match &operation.value {
-            Some(value) => batch.insert(operation.key.as_slice(), value.as_slice()),
-            None => batch.remove(operation.key.as_slice()),
+    for Operation { key, value } in operations {
+        match value {
+            Some(value) => batch.insert(key, value),
+            None => batch.remove(key),
         }
     }
     batch

@@ -362,3 +362,27 @@ fn a_line_torn_by_a_crash_is_ended_before_the_next() {
     put(&mut opened, Table::Audit, "", b"next");
     assert_eq!(fs::read(path.join("audit.log")).unwrap(), b"whole\nhal\nnext\n");
 }
+
+/// What is read from a database with damaged bytes is what was written, or an error.
+#[test]
+fn damaged_bytes_in_the_database_never_become_data() {
+    let (home, path) = used();
+    let (db, whole) = (path.join("store/db"), home.path().join("whole"));
+    copy(&path, &whole);
+    let bytes = fs::read(&db).unwrap();
+    let used_up_to = bytes.iter().rposition(|&byte| byte != 0).unwrap();
+    for i in 0..60 {
+        replace(&whole, &path);
+        let at = used_up_to * i / 60;
+        let mut damaged = bytes.clone();
+        match i % 3 {
+            0 => damaged[at] ^= 1 << (i % 8),
+            1 => damaged[at..used_up_to.min(at + 4096)].fill(0),
+            _ => damaged.copy_within(0..4096.min(used_up_to - at), at),
+        }
+        fs::write(&db, damaged).unwrap();
+        let Ok(opened) = open(&path) else { continue };
+        let Ok(pads) = opened.store.load(Table::Pads) else { continue };
+        assert!(pads.len() == 1 && pads[0].1.expose() == [2; 4096], "mutation {i} at {at}: {} records", pads.len());
+    }
+}
