@@ -1,8 +1,12 @@
 //! One suite for every store, and random histories against a model.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use proptest::prelude::*;
 use qkd_proto::node::effect::{Record, Table};
@@ -32,8 +36,12 @@ impl Disk {
     }
 
     fn open(&self) -> BoxedStore {
-        DataDir::open(&self.path, &SecretBytes::new(vec![1; 32])).unwrap().store
+        open(&self.path)
     }
+}
+
+fn open(path: &Path) -> BoxedStore {
+    DataDir::open(path, &SecretBytes::new(vec![1; 32])).unwrap().store
 }
 
 fn put(table: Table, key: &[u8], value: &[u8]) -> Record {
@@ -126,6 +134,56 @@ fn the_tables_hold_no_value_in_the_clear() {
         let bytes = if path.is_file() { std::fs::read(path).unwrap() } else { Vec::new() };
         assert!(!bytes.windows(secret.len()).any(|window| window == secret));
     }
+}
+
+const KILLED_DIR: &str = "QKDD_TEST_KILLED_DIR";
+
+/// Not a test: the process that the next one kills. Commits numbers for ever and says which are durable.
+#[test]
+fn writes_until_killed() {
+    let Some(path) = std::env::var_os(KILLED_DIR) else { return };
+    let mut store = open(Path::new(&path));
+    let mut number = newest(&*store).1;
+    loop {
+        number += 1;
+        let value = number.to_be_bytes();
+        let pads = (0..number * 37 % 600).map(|slot| put(Table::Pads, &slot.to_be_bytes(), &[value[7]; 100]));
+        let mut records: Vec<_> = pads.collect();
+        records.extend([put(Table::Pools, b"a-b", &value), put(Table::Marks, b"a-b", &value)]);
+        store.commit(records).unwrap();
+        writeln!(std::io::stdout(), "\ndurable {number}").unwrap();
+    }
+}
+
+/// The numbers of the newest pool record and mark.
+fn newest(store: &dyn Store) -> (u64, u64) {
+    let of = |table| match store.load(table).unwrap().first() {
+        Some((_, value)) => u64::from_be_bytes(value.expose().try_into().unwrap()),
+        None => 0,
+    };
+    (of(Table::Pools), of(Table::Marks))
+}
+
+#[test]
+fn a_killed_process_leaves_what_it_said_was_durable() {
+    let (disk, mut said_max) = (Disk::new(), 0);
+    for kill in 0..12u64 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "writes_until_killed", "--nocapture"])
+            .env(KILLED_DIR, &disk.path)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(5 + 53 * kill % 300));
+        child.kill().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let said = lines.filter_map(|line| line.strip_prefix("durable ")?.parse().ok()).last().unwrap_or(0);
+        child.wait().unwrap();
+        said_max = said_max.max(said);
+        let (pool, mark) = newest(&*disk.open());
+        assert!(mark >= said && pool >= mark && pool <= mark + 1, "said {said}, pool {pool}, mark {mark}");
+    }
+    assert!(said_max > 12, "the child wrote {said_max} numbers");
 }
 
 #[derive(Debug, Clone)]

@@ -19,19 +19,17 @@ use qkd_proto::entropy::draw;
 use qkd_proto::id::{DataDirId, Incarnation};
 use qkd_proto::secret::SecretBytes;
 
-use super::access::{check_private_dir, lock};
+use super::access::{MASTER_KEY_BYTES, check_private_dir, lock};
 use super::audit::AuditLog;
 use super::disk_store::{DiskStore, Parts};
 use super::error::StoreError;
+use super::fresh::FRESH_FILE;
 use super::marks::Marks;
 use super::node_state::{NodeState, Phase, StateFile};
 use super::sled_store::SledStore;
 use super::slots::SlotKey;
 use super::tables::Tables;
 use super::{Store, files, fresh};
-
-pub use super::access::{MASTER_KEY_BYTES, read_master_key};
-pub use super::fresh::FRESH_FILE;
 
 /// Why a data directory was not opened.
 #[derive(Debug, thiserror::Error)]

@@ -13,8 +13,8 @@ use super::files;
 /// Name of the file that permits the first open.
 pub const FRESH_FILE: &str = "FRESH";
 
-/// First line of the file: its format.
-const FORMAT: &str = "qkdd fresh 1";
+/// First line of the file: its format. The line alone is enough for a directory that is new.
+pub const FORMAT: &str = "qkdd fresh 1";
 /// Second line after a reset: the new directory counts its starts on from here.
 const INCARNATION: &str = "incarnation ";
 /// As much of the file as is read, in bytes; anything longer was not written by us.
@@ -37,7 +37,7 @@ pub(super) fn read(path: &Path) -> Result<Option<Incarnation>, DataDirError> {
     found.map(Some).ok_or_else(|| DataDirError::FreshFormat { path: path.to_owned() })
 }
 
-/// The second line may be missing: a person can write the file too.
+/// The second line may be missing: whoever renders a node writes the first alone.
 fn parse(text: &str) -> Option<Incarnation> {
     let mut lines = text.lines();
     if lines.next() != Some(FORMAT) {

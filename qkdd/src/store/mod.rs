@@ -5,7 +5,7 @@
 //! One data directory holds `lock`, `state`, `store/` (sled), `marks/` and `audit.log`; [`data_dir`]
 //! tells how it comes to life and `disk_store` in which order its parts are written.
 
-mod access;
+pub mod access;
 pub mod audit;
 pub mod committer;
 pub mod data_dir;
@@ -13,7 +13,7 @@ mod digest;
 mod disk_store;
 pub mod error;
 mod files;
-mod fresh;
+pub mod fresh;
 pub mod marks;
 pub mod memory_store;
 mod node_state;
