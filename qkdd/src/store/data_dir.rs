@@ -29,7 +29,7 @@ use super::node_state::{NodeState, Phase, StateFile};
 use super::sled_store::SledStore;
 use super::slots::SlotKey;
 use super::tables::Tables;
-use super::{Store, files, fresh};
+use super::{Store, ballast, files, fresh};
 
 /// Why a data directory was not opened.
 #[derive(Debug, thiserror::Error)]
@@ -111,7 +111,16 @@ impl DataDir {
     /// # Errors
     /// If it is in use, exposed to others, or any part is missing, damaged, foreign or older.
     pub fn open(path: &Path, master: &SecretBytes) -> Result<OpenedData, DataDirError> {
-        Self::at(path).open_in_steps(master, &mut |_| Ok(()))
+        let dir = Self::at(path);
+        let ballast = dir.part("ballast");
+        let opened = match dir.open_in_steps(master, &mut |_| Ok(())) {
+            Err(error) if ballast::is_wanted(&error) && ballast::release(&ballast) => {
+                return dir.open_in_steps(master, &mut |_| Ok(()));
+            }
+            opened => opened?,
+        };
+        ballast::keep(&ballast);
+        Ok(opened)
     }
 
     /// Makes an empty directory that the next open may fill.
@@ -224,12 +233,12 @@ impl DataDir {
             state.generation = state.generation.saturating_add(1);
         }
         state.incarnation = Incarnation(state.incarnation.0.saturating_add(1));
-        (state.phase, state.table_seq) = (Phase::Opening, tables.seq());
+        (state.phase, state.table_seq) = (Phase::Opening, tables.durable_seq());
         state_file.write(state)?;
         reached(Step::StateOpening)?;
         tables.set_generation(state.generation)?;
         reached(Step::StoreBumped)?;
-        (state.phase, state.table_seq) = (Phase::Open, tables.seq());
+        (state.phase, state.table_seq) = (Phase::Open, tables.durable_seq());
         state_file.write(state)?;
         reached(Step::StateOpen)?;
         marks.settle()?;

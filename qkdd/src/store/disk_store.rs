@@ -92,7 +92,7 @@ impl DiskStore {
     fn write_mark(&mut self, link: &[u8], payload: Option<SecretBytes>) -> Result<bool, StoreError> {
         let Parts { tables, marks, .. } = &mut self.parts;
         match payload {
-            Some(payload) => marks.write(link, tables.seq(), payload),
+            Some(payload) => marks.write(link, tables.durable_seq(), payload),
             None => marks.remove(link).map(|()| false),
         }
     }
@@ -100,7 +100,7 @@ impl DiskStore {
     fn write_last_words(&mut self) -> Result<(), StoreError> {
         self.write_seen()?;
         let Parts { state_file, state, tables, .. } = &mut self.parts;
-        state.table_seq = tables.seq();
+        state.table_seq = tables.durable_seq();
         state_file.write(state)
     }
 }

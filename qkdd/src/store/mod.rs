@@ -2,11 +2,13 @@
 //! [`Store::commit`] returns, its records are on stable storage; missing, damaged, foreign or older
 //! state is an error, never an empty store.
 //!
-//! One data directory holds `lock`, `state`, `store/` (sled), `marks/` and `audit.log`; [`data_dir`]
+//! One data directory holds `lock`, `state`, `store/` (sled), `marks/`, `audit.log` and
+//! `ballast`; [`data_dir`]
 //! tells how it comes to life and `disk_store` in which order its parts are written.
 
 pub mod access;
 pub mod audit;
+mod ballast;
 pub mod committer;
 pub mod data_dir;
 mod digest;

@@ -63,7 +63,10 @@ pub(super) struct Tables {
     seal: RecordSeal,
     digest: Digest,
     generation: u64,
+    /// Of the newest batch that was cut.
     seq: u64,
+    /// Of the newest batch that is durable.
+    durable_seq: u64,
 }
 
 impl Tables {
@@ -71,10 +74,10 @@ impl Tables {
     pub(super) fn create(sled: SledStore, master: &SecretBytes, id: DataDirId) -> Result<Self, StoreError> {
         let (seal, mut digest) = (RecordSeal::new(master, id), Digest::new(master, id));
         digest.set(KEY_DIR, Some(&id.0));
-        let mut tables = Self { sled, seal, digest, generation: 0, seq: 0 };
+        let mut tables = Self { sled, seal, digest, generation: 0, seq: 0, durable_seq: 0 };
         let id = Operation { key: KEY_DIR.to_vec(), value: Some(id.0.to_vec()) };
         let me = tables.next_self();
-        tables.sled.apply(vec![vec![id, me]])?;
+        tables.write(vec![vec![id, me]])?;
         Ok(tables)
     }
 
@@ -100,7 +103,7 @@ impl Tables {
             let reason = "a record is missing, or is not the newest that was written".into();
             return Err(StoreError::Damaged { path: sled.dir().to_owned(), reason });
         }
-        Ok(Self { sled, seal, digest, generation, seq })
+        Ok(Self { sled, seal, digest, generation, seq, durable_seq: seq })
     }
 
     /// Rises by one with every open of the data directory.
@@ -108,9 +111,9 @@ impl Tables {
         self.generation
     }
 
-    /// Rises by one with every batch.
-    pub(super) fn seq(&self) -> u64 {
-        self.seq
+    /// The number of the newest durable batch; rises by one with each.
+    pub(super) fn durable_seq(&self) -> u64 {
+        self.durable_seq
     }
 
     /// Refuses marks that are gone or older than the tables have seen.
@@ -142,13 +145,20 @@ impl Tables {
     pub(super) fn set_generation(&mut self, generation: u64) -> Result<(), StoreError> {
         self.generation = generation;
         let me = self.next_self();
-        self.sled.apply(vec![vec![me]])
+        self.write(vec![vec![me]])
     }
 
     /// Writes the changes in their order, and syncs them.
     pub(super) fn apply(&mut self, changes: &[Change]) -> Result<(), StoreError> {
         let batches = changes.chunks(BATCH_OPERATIONS_MAX - 1).map(|changes| self.batch_of(changes)).collect();
-        self.sled.apply(batches)
+        self.write(batches)
+    }
+
+    /// After a failure the digest is ahead of the disk: sled then takes no more batches.
+    fn write(&mut self, batches: Vec<Vec<Operation>>) -> Result<(), StoreError> {
+        self.sled.apply(batches)?;
+        self.durable_seq = self.seq;
+        Ok(())
     }
 
     fn batch_of(&mut self, changes: &[Change]) -> Vec<Operation> {
