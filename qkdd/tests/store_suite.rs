@@ -223,7 +223,7 @@ fn apply(model: &mut Model, changes: &[Change]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_history_leaves_what_the_model_says(acts in proptest::collection::vec(act(), 1..20)) {

@@ -57,12 +57,22 @@ fn open_key(path: &Path) -> std::io::Result<File> {
     OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)
 }
 
-/// Takes the data directory for this process, until the file is dropped.
-pub(super) fn lock(path: &Path) -> Result<File, DataDirError> {
+/// Holds the data directory for this process, until it is dropped.
+pub(super) struct DirLock(File);
+
+impl Drop for DirLock {
+    /// Unlocks by name: a child that another thread is just starting holds a copy of the file.
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
+}
+
+/// Takes the data directory for this process.
+pub(super) fn lock(path: &Path) -> Result<DirLock, DataDirError> {
     let file = files::options().read(true).write(true).create(true).truncate(false).open(path);
     let file = file.map_err(StoreError::io("open", path))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(DirLock(file)),
         Err(TryLockError::WouldBlock) => Err(DataDirError::InUse { path: path.to_owned() }),
         Err(TryLockError::Error(error)) => Err(StoreError::io("lock", path)(error).into()),
     }

@@ -11,7 +11,6 @@
 //! which is accepted while `state` says "opening" and then only: nobody wrote to those tables since.
 //! Under "open" both must be equal, so tables put back from any earlier run show.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use qkd_proto::crypto::SystemEntropy;
@@ -19,7 +18,7 @@ use qkd_proto::entropy::draw;
 use qkd_proto::id::{DataDirId, Incarnation};
 use qkd_proto::secret::SecretBytes;
 
-use super::access::{MASTER_KEY_BYTES, check_private_dir, lock};
+use super::access::{DirLock, MASTER_KEY_BYTES, check_private_dir, lock};
 use super::audit::AuditLog;
 use super::disk_store::{DiskStore, Parts};
 use super::error::StoreError;
@@ -227,7 +226,7 @@ impl DataDir {
     }
 
     /// Makes this open the newest, in state and tables.
-    fn bump(&self, mut parts: Parts, lock: File, reached: Reached<'_>) -> Result<OpenedData, DataDirError> {
+    fn bump(&self, mut parts: Parts, lock: DirLock, reached: Reached<'_>) -> Result<OpenedData, DataDirError> {
         let Parts { state_file, state, tables, marks } = &mut parts;
         if state.phase == Phase::Open {
             state.generation = state.generation.saturating_add(1);

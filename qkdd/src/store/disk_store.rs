@@ -8,11 +8,11 @@
 //! clean stop makes both exact, and tells the state file too.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 
 use qkd_proto::node::effect::{Record, Table};
 use qkd_proto::secret::SecretBytes;
 
+use super::access::DirLock;
 use super::audit::AuditLog;
 use super::error::StoreError;
 use super::marks::Marks;
@@ -34,13 +34,13 @@ pub(super) struct DiskStore {
     parts: Parts,
     /// Links whose mark is newer than what the tables have seen of it.
     unseen: BTreeSet<Vec<u8>>,
-    /// Held as long as the store lives: no second process opens the directory.
-    _lock: File,
+    /// Held as long as the store lives, and dropped last: no second process opens the directory.
+    _lock: DirLock,
 }
 
 impl DiskStore {
     /// Puts checked parts together: from here on they witness each other.
-    pub(super) fn new(audit: AuditLog, parts: Parts, lock: File) -> Result<Self, StoreError> {
+    pub(super) fn new(audit: AuditLog, parts: Parts, lock: DirLock) -> Result<Self, StoreError> {
         let unseen = parts.marks.links().cloned().collect();
         let mut store = Self { audit, parts, unseen, _lock: lock };
         store.write_seen()?;

@@ -105,7 +105,7 @@ fn a_stop_does_not_wait_for_a_receiver_that_waits_for_it() {
 #[test]
 fn a_full_queue_gives_the_commit_back() {
     let (open, gate) = sync_channel(1);
-    let (results, mut done) = mpsc::channel(2 * QUEUE_COMMITS_MAX);
+    let (results, mut done) = mpsc::channel(4 * QUEUE_COMMITS_MAX);
     let store = Watched { seen: Seen::default(), gate: Some(gate) };
     let committer = Committer::start(Box::new(store), results).unwrap();
     let mut id = 0;
