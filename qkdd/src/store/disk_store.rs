@@ -1,0 +1,134 @@
+//! The store of a data directory. In: commits. Out: records. Always: within one commit the audit
+//! lines are durable first, then the tables, then the marks.
+//!
+//! Tables and marks witness each other, so that either put back alone from an older copy shows at
+//! the next open. Both witnesses are lower bounds, written along with records that are written
+//! anyway, and cost no sync of their own: a mark file holds the table sequence that was durable
+//! before it; the tables hold, for each link, the mark sequence that was durable before them. A
+//! clean stop makes both exact, and tells the state file too.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use qkd_proto::node::effect::{Record, Table};
+use qkd_proto::secret::SecretBytes;
+
+use super::access::DirLock;
+use super::audit::AuditLog;
+use super::error::StoreError;
+use super::marks::Marks;
+use super::node_state::{NodeState, StateFile};
+use super::tables::{Change, Tables, holds};
+use super::{Store, check_records};
+
+/// The parts of a data directory, checked against each other.
+pub(super) struct Parts {
+    pub(super) state_file: StateFile,
+    pub(super) state: NodeState,
+    pub(super) tables: Tables,
+    pub(super) marks: Marks,
+}
+
+/// The open store of a data directory.
+pub(super) struct DiskStore {
+    audit: AuditLog,
+    parts: Parts,
+    /// Links whose mark is newer than what the tables have seen of it.
+    unseen: BTreeSet<Vec<u8>>,
+    /// Held as long as the store lives, and dropped last: no second process opens the directory.
+    _lock: DirLock,
+}
+
+impl DiskStore {
+    /// Puts checked parts together: from here on they witness each other.
+    pub(super) fn new(audit: AuditLog, parts: Parts, lock: DirLock) -> Result<Self, StoreError> {
+        let unseen = parts.marks.links().cloned().collect();
+        let mut store = Self { audit, parts, unseen, _lock: lock };
+        store.write_seen()?;
+        Ok(store)
+    }
+
+    /// The changes of a commit to the tables: its own, then what they see of the marks. A mark that
+    /// goes is forgotten before its file is: a file that was not seen is taken, one that was seen
+    /// and is gone is a loss.
+    fn changes(&mut self, records: &[Record]) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for Record { table, key, value } in records {
+            changes.extend(Change::record(*table, key, value.as_ref()));
+            if *table == Table::Marks && value.is_none() {
+                self.unseen.remove(key);
+                changes.push(Change::mark_seen(key, None));
+            }
+        }
+        if !changes.is_empty() {
+            changes.extend(self.seen());
+        }
+        changes
+    }
+
+    fn seen(&mut self) -> Vec<Change> {
+        let links = std::mem::take(&mut self.unseen);
+        links.iter().map(|link| Change::mark_seen(link, self.parts.marks.seq(link))).collect()
+    }
+
+    fn write_seen(&mut self) -> Result<(), StoreError> {
+        let seen = self.seen();
+        if seen.is_empty() { Ok(()) } else { self.parts.tables.apply(&seen) }
+    }
+
+    /// Writes the last mark of each link; the tables see a new file at once.
+    fn write_marks(&mut self, records: Vec<Record>) -> Result<(), StoreError> {
+        let marks = records.into_iter().filter(|record| record.table == Table::Marks);
+        let last: BTreeMap<_, _> = marks.map(|record| (record.key, record.value)).collect();
+        let mut created = false;
+        for (link, payload) in last {
+            created |= self.write_mark(&link, payload)?;
+            if self.parts.marks.seq(&link).is_some() {
+                self.unseen.insert(link);
+            }
+        }
+        if created { self.write_seen() } else { Ok(()) }
+    }
+
+    fn write_mark(&mut self, link: &[u8], payload: Option<SecretBytes>) -> Result<bool, StoreError> {
+        let Parts { tables, marks, .. } = &mut self.parts;
+        match payload {
+            Some(payload) => marks.write(link, tables.durable_seq(), payload),
+            None => marks.remove(link).map(|()| false),
+        }
+    }
+
+    fn write_last_words(&mut self) -> Result<(), StoreError> {
+        self.write_seen()?;
+        let Parts { state_file, state, tables, .. } = &mut self.parts;
+        state.table_seq = tables.durable_seq();
+        state_file.write(state)
+    }
+}
+
+impl Store for DiskStore {
+    fn commit(&mut self, records: Vec<Record>) -> Result<(), StoreError> {
+        check_records(&records)?;
+        self.audit.append(&records)?;
+        let changes = self.changes(&records);
+        if !changes.is_empty() {
+            self.parts.tables.apply(&changes)?;
+        }
+        self.write_marks(records)
+    }
+
+    fn load(&self, table: Table) -> Result<Vec<(Vec<u8>, SecretBytes)>, StoreError> {
+        if holds(table) {
+            return self.parts.tables.load(table);
+        }
+        if table == Table::Marks { self.parts.marks.load() } else { Ok(Vec::new()) }
+    }
+}
+
+impl Drop for DiskStore {
+    /// Best effort: what fails here only leaves the parts less well witnessed, as a kill does.
+    fn drop(&mut self) {
+        if let Err(error) = self.write_last_words() {
+            tracing::warn!(%error, "The store could not write its last words");
+        }
+    }
+}

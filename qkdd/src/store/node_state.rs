@@ -1,0 +1,84 @@
+//! The node's own state file: who this directory is and how often it was opened. In: the numbers of
+//! an open. Out: those of the last one. Always: authenticated, and replaced in place by two slots.
+
+use std::path::Path;
+
+use qkd_proto::id::{DataDirId, Incarnation};
+use qkd_proto::secret::SecretBytes;
+
+use super::error::StoreError;
+use super::slots::{Magic, Slot, SlotFile, SlotKey};
+
+const MAGIC: Magic = *b"qkdstate";
+
+/// How far the last open came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// State says the new generation, the tables may still say the one before; nobody used them.
+    Opening,
+    /// Both say the same, and the node may have run.
+    Open,
+}
+
+/// What the state file says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct NodeState {
+    /// The directory.
+    pub(super) id: DataDirId,
+    /// How often it was opened.
+    pub(super) generation: u64,
+    /// The number of the newest start.
+    pub(super) incarnation: Incarnation,
+    /// How far that start came.
+    pub(super) phase: Phase,
+    /// The table sequence that was durable when this was written.
+    pub(super) table_seq: u64,
+}
+
+/// The open state file.
+pub(super) struct StateFile {
+    file: SlotFile,
+    key: SlotKey,
+    seq: u64,
+}
+
+impl StateFile {
+    /// Creates the file, in place of an earlier one.
+    pub(super) fn create(path: &Path, key: SlotKey, state: &NodeState) -> Result<Self, StoreError> {
+        let file = SlotFile::create(&key, path, MAGIC, &slot_of(1, state))?;
+        Ok(Self { file, key, seq: 1 })
+    }
+
+    /// Opens the file; changes nothing.
+    pub(super) fn open(path: &Path, key: SlotKey) -> Result<(Self, NodeState), StoreError> {
+        let (file, slot) = SlotFile::open(&key, path, MAGIC)?;
+        let damaged =
+            || StoreError::Damaged { path: path.to_owned(), reason: "its content is of no known form".into() };
+        let state = state_of(&slot).ok_or_else(damaged)?;
+        Ok((Self { file, key, seq: slot.seq }, state))
+    }
+
+    /// Replaces what the file says.
+    pub(super) fn write(&mut self, state: &NodeState) -> Result<(), StoreError> {
+        self.seq = self.seq.saturating_add(1);
+        self.file.write(&self.key, &slot_of(self.seq, state))
+    }
+}
+
+fn slot_of(seq: u64, state: &NodeState) -> Slot {
+    let mut payload = [state.generation.to_be_bytes(), state.incarnation.0.to_be_bytes()].concat();
+    payload.push(u8::from(state.phase == Phase::Open));
+    Slot { id: state.id, seq, witness: state.table_seq, payload: SecretBytes::new(payload) }
+}
+
+fn state_of(slot: &Slot) -> Option<NodeState> {
+    let (generation, rest) = slot.payload.expose().split_first_chunk()?;
+    let (incarnation, phase) = rest.split_first_chunk()?;
+    let phase = match phase {
+        [0] => Phase::Opening,
+        [1] => Phase::Open,
+        _ => return None,
+    };
+    let (generation, incarnation) = (u64::from_be_bytes(*generation), Incarnation(u64::from_be_bytes(*incarnation)));
+    Some(NodeState { id: slot.id, generation, incarnation, phase, table_seq: slot.witness })
+}
