@@ -3,8 +3,11 @@
 
 use std::time::Duration;
 
+use libp2p::core::transport::upgrade::Version;
 use libp2p::identity::Keypair;
-use libp2p::{Swarm, SwarmBuilder, noise, tcp, yamux};
+use libp2p::{Swarm, SwarmBuilder, Transport, noise, tcp, yamux};
+use rustix::net::sockopt;
+use tracing::debug;
 
 use super::behaviour::Behaviour;
 use super::peers::Peers;
@@ -18,17 +21,29 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A connection without streams closes after this.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Sent data that stays unacknowledged for so many milliseconds ends the connection. Without it a
+/// connection to a vanished host would stay half closed for minutes, in the way of a new one.
+const UNACKNOWLEDGED_MS_MAX: u32 = 8000;
+
 /// Builds the swarm.
 pub(super) fn build(key: Keypair, peers: &Peers) -> Result<Swarm<Behaviour>, String> {
     let behaviour = Behaviour::new(&key, peers)?;
-    let multiplexer = || {
-        let mut config = yamux::Config::default();
-        config.set_max_num_streams(STREAMS_MAX);
-        config
-    };
+    let mut multiplexer = yamux::Config::default();
+    multiplexer.set_max_num_streams(STREAMS_MAX);
+    let security = noise::Config::new(&key).map_err(|error| error.to_string())?;
+    let transport = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
+        .map(|stream, _| {
+            if let Err(error) = sockopt::set_tcp_user_timeout(&stream.0, UNACKNOWLEDGED_MS_MAX) {
+                debug!(%error, "TCP_USER_TIMEOUT not set");
+            }
+            stream
+        })
+        .upgrade(Version::V1Lazy)
+        .authenticate(security)
+        .multiplex(multiplexer);
     let builder = SwarmBuilder::with_existing_identity(key)
         .with_tokio()
-        .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, multiplexer)
+        .with_other_transport(|_| transport)
         .map_err(|error| error.to_string())?
         .with_behaviour(|_| behaviour)
         .map_err(|error| error.to_string())?;
