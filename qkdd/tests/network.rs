@@ -17,6 +17,7 @@ use qkd_proto::labels;
 use qkd_proto::secret::SecretBytes;
 use qkd_proto::topology::{Member, Roster, RosterLink};
 use qkdd::network::{LinkGone, Network, NetworkError, NetworkEvent, NetworkEvents, NetworkSettings};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 const WAIT: Duration = Duration::from_secs(15);
@@ -212,6 +213,30 @@ async fn a_silent_neighbour_is_taken_for_dead() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_link_over_a_frozen_path_comes_back_on_a_new_connection() {
+    let mut roster = roster(&["a", "b"], &[("a-b", "a", "b")]);
+    let mut b = start("b", &roster).await;
+    let (path, freeze) = freezing_path(b.bound).await;
+    roster.nodes[1].address = path.to_string();
+    let mut a = start("a", &roster).await;
+    a.up("a-b").await;
+    b.up("a-b").await;
+    freeze.send_replace(true);
+    // Fill every buffer on the way, so that the old connection cannot even be closed politely.
+    let (network, name) = (a.network.clone(), link("a-b"));
+    tokio::spawn(async move { while network.send_photons(&name, vec![0; 1 << 20]).await.is_ok() {} });
+    for running in [&mut a, &mut b] {
+        assert_eq!(running.next().await, NetworkEvent::LinkDown(link("a-b")));
+    }
+    freeze.send_replace(false);
+    for running in [&mut a, &mut b] {
+        let up = timeout(2 * WAIT, running.events.recv()).await.expect("comes back in time");
+        assert_eq!(up, Some(NetworkEvent::LinkUp(link("a-b"))));
+    }
+    stop_all(vec![a, b]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_newer_attempt_replaces_the_session() {
     let roster = roster(&["a", "b"], &[("a-b", "a", "b")]);
     let mut b = start("b", &roster).await;
@@ -224,6 +249,29 @@ async fn a_newer_attempt_replaces_the_session() {
     write(&mut new[2], &frame(b"photons")).await;
     assert_eq!(b.next().await, NetworkEvent::PhotonBytes(link("a-b"), b"photons".to_vec()));
     stop_all(vec![b]).await;
+}
+
+/// A TCP path to `to`. Connections that see `true` on the switch are frozen for good: open, and mute.
+async fn freezing_path(to: SocketAddr) -> (SocketAddr, watch::Sender<bool>) {
+    let (switch, state) = watch::channel(false);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let path = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            let mut state = state.clone();
+            tokio::spawn(async move {
+                let mut far = tokio::net::TcpStream::connect(to).await.expect("connects");
+                let carried = tokio::select! {
+                    _ = tokio::io::copy_bidirectional(&mut near, &mut far) => true,
+                    _ = state.wait_for(|frozen| *frozen) => false,
+                };
+                if !carried {
+                    std::future::pending::<()>().await;
+                }
+            });
+        }
+    });
+    (path, switch)
 }
 
 fn node(name: &str) -> NodeId {
