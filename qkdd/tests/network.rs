@@ -222,7 +222,7 @@ async fn a_link_over_a_frozen_path_comes_back_on_a_new_connection() {
     a.up("a-b").await;
     b.up("a-b").await;
     freeze.send_replace(true);
-    // Fill every buffer on the way, so that the old connection cannot even be closed politely.
+    // Leaves data under way on the old connection, as much as its windows take.
     let (network, name) = (a.network.clone(), link("a-b"));
     tokio::spawn(async move { while network.send_photons(&name, vec![0; 1 << 20]).await.is_ok() {} });
     for running in [&mut a, &mut b] {

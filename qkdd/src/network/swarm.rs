@@ -21,8 +21,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A connection without streams closes after this.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Sent data that stays unacknowledged for so many milliseconds ends the connection. Without it a
-/// connection to a vanished host would stay half closed for minutes, in the way of a new one.
+/// Sent data that stays unacknowledged for so many milliseconds ends the connection: closing
+/// waits for what the socket still holds, and until then no new connection is dialled.
 const UNACKNOWLEDGED_MS_MAX: u32 = 8000;
 
 /// Builds the swarm.
