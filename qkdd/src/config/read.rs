@@ -15,9 +15,7 @@ use toml::de::DeTable;
 use super::fault::FaultList;
 use super::secret_file::{FILE_BYTES_MAX, check_private, hex_bytes, read_secret};
 use super::section::{Section, line_at};
-use super::{
-    Config, ConfigFaults, InsecureTest, LinkSettings, SOCKET_PATH_BYTES_MAX, SaeSettings, SupplySettings,
-};
+use super::{Config, ConfigFaults, InsecureTest, LinkSettings, SOCKET_PATH_BYTES_MAX, SaeSettings, SupplySettings};
 
 /// Most links of one node.
 const LINKS_MAX: usize = 256;
@@ -201,7 +199,8 @@ impl Reader<'_> {
             }
             if let (Some(node), Some(roster)) = (node, roster) {
                 if roster.link(&link.name).and_then(|link| link.far_end(node)).is_none() {
-                    section.fault("name", format!("= \"{}\" is no link of {node} in the roster: correct it", link.name));
+                    section
+                        .fault("name", format!("= \"{}\" is no link of {node} in the roster: correct it", link.name));
                 }
             }
             Some(link)
