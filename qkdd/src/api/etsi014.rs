@@ -140,7 +140,7 @@ fn enc_keys(
 }
 
 fn check_size(size: u64) -> Result<BitCount, Problem> {
-    if size % 8 != 0 {
+    if !size.is_multiple_of(8) {
         return Err(Problem::bad("size shall be a multiple of 8"));
     }
     if !(KEY_SIZE_MIN.0..=KEY_SIZE_MAX.0).contains(&size) {

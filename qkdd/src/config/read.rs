@@ -197,11 +197,10 @@ impl Reader<'_> {
             if !names.insert(link.name.clone()) {
                 section.fault("name", format!("= \"{}\" appears twice: give each link once", link.name));
             }
-            if let (Some(node), Some(roster)) = (node, roster) {
-                if roster.link(&link.name).and_then(|link| link.far_end(node)).is_none() {
-                    section
-                        .fault("name", format!("= \"{}\" is no link of {node} in the roster: correct it", link.name));
-                }
+            if let (Some(node), Some(roster)) = (node, roster)
+                && roster.link(&link.name).and_then(|link| link.far_end(node)).is_none()
+            {
+                section.fault("name", format!("= \"{}\" is no link of {node} in the roster: correct it", link.name));
             }
             Some(link)
         });

@@ -153,17 +153,17 @@ impl<'a> Section<'a> {
     }
 
     /// A table of the file; reads as empty if it is absent.
-    pub(super) fn section(&self, key: &'static str) -> Section<'a> {
+    pub(super) fn section(&self, key: &'static str) -> Self {
         let value = self.get(key);
         let table = value.and_then(|value| match value.get_ref() {
             DeValue::Table(table) => Some(table),
             other => self.wrong_type(key, other, "a table"),
         });
-        Section::new(self.text, self.faults, self.path(key), value.map(|value| self.line_of(value)), table)
+        Self::new(self.text, self.faults, self.path(key), value.map(|value| self.line_of(value)), table)
     }
 
     /// The tables of a list such as `[[link]]`.
-    pub(super) fn sections(&self, key: &'static str) -> Vec<Section<'a>> {
+    pub(super) fn sections(&self, key: &'static str) -> Vec<Self> {
         let Some(value) = self.get(key) else { return Vec::new() };
         let DeValue::Array(list) = value.get_ref() else {
             self.wrong_type::<()>(key, value.get_ref(), &format!("a list of tables, written [[{key}]]"));
@@ -174,7 +174,7 @@ impl<'a> Section<'a> {
                 return self.wrong_type(key, item.get_ref(), "a table");
             };
             let name = format!("{}[{}]", self.path(key), i + 1);
-            Some(Section::new(self.text, self.faults, name, Some(self.line_of(item)), Some(table)))
+            Some(Self::new(self.text, self.faults, name, Some(self.line_of(item)), Some(table)))
         });
         each.collect()
     }
