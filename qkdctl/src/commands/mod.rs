@@ -1,0 +1,5 @@
+//! One file per group of commands: arguments in, printed text and an exit code out.
+
+pub(crate) mod key;
+pub(crate) mod net;
+pub(crate) mod status;

@@ -1,0 +1,190 @@
+//! The control socket: HTTP/JSON for operators on a Unix socket. In: GET requests of whoever may open
+//! the file. Out: the replies of [`qkd_proto::control::reply`]. Always: the file has mode 0600, and a
+//! second daemon on the same path is refused.
+
+use std::io;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::{Method, Request, StatusCode};
+use qkd_proto::control::reply::{ErrorReply, SCHEMA};
+use qkd_proto::id::KeyId;
+use serde::Serialize;
+use serde_json::json;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::handle::{NodeBusy, NodeHandle};
+use super::http::{self, Limits, Reply};
+
+/// Most connections at once.
+const CONNECTIONS_MAX: usize = 64;
+/// Rest after a failed accept.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Time for running requests at the end.
+const STOP_WAIT: Duration = Duration::from_secs(1);
+
+/// Why the control socket did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Another daemon answers there.
+    #[error("control.socket {0} belongs to a running daemon: stop it, or choose another path")]
+    InUse(PathBuf),
+    /// Something else lies there.
+    #[error("control.socket {0} is not a socket: remove it, or choose another path")]
+    NotASocket(PathBuf),
+    /// The path cannot be used.
+    #[error("control.socket {0} cannot be used: {1}: choose another path")]
+    Path(PathBuf, io::Error),
+}
+
+/// The running control socket; dropped, it removes its file.
+#[derive(Debug)]
+pub struct ControlSocket {
+    path: PathBuf,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl ControlSocket {
+    /// Listens and serves.
+    ///
+    /// # Errors
+    /// If the path is taken or cannot be used.
+    pub fn start(path: &Path, node: NodeHandle) -> Result<Self, StartError> {
+        let refused = |error| StartError::Path(path.to_owned(), error);
+        clear_stale(path)?;
+        let listener = bind_private(path).map_err(refused)?;
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(accept_all(listener, node, stop.clone()));
+        Ok(Self { path: path.to_owned(), stop, task })
+    }
+
+    /// Takes no more requests and lets running ones end.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        let _ = tokio::time::timeout(STOP_WAIT, &mut self.task).await;
+    }
+}
+
+impl Drop for ControlSocket {
+    fn drop(&mut self) {
+        self.task.abort();
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Binds beside the path, closes it to others, then moves it into place: it is never open to others.
+fn bind_private(path: &Path) -> io::Result<UnixListener> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push("~");
+    let aside = if path.as_os_str().len() < crate::config::SOCKET_PATH_BYTES_MAX {
+        path.with_file_name(name)
+    } else {
+        path.to_owned()
+    };
+    if aside != path {
+        let _ = std::fs::remove_file(&aside);
+    }
+    let listener = UnixListener::bind(&aside)?;
+    std::fs::set_permissions(&aside, std::fs::Permissions::from_mode(0o600))?;
+    if aside != path {
+        std::fs::rename(&aside, path)?;
+    }
+    Ok(listener)
+}
+
+/// Removes a socket that nobody answers.
+fn clear_stale(path: &Path) -> Result<(), StartError> {
+    let Ok(about) = std::fs::symlink_metadata(path) else { return Ok(()) };
+    if !about.file_type().is_socket() {
+        return Err(StartError::NotASocket(path.to_owned()));
+    }
+    match std::os::unix::net::UnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            std::fs::remove_file(path).map_err(|error| StartError::Path(path.to_owned(), error))
+        }
+        _ => Err(StartError::InUse(path.to_owned())),
+    }
+}
+
+async fn accept_all(listener: UnixListener, node: NodeHandle, stop: CancellationToken) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        let Ok(permit) = room.clone().acquire_owned().await else { return };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.cancelled() => break,
+        };
+        let Ok((stream, _)) = accepted else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        let (node, stop) = (node.clone(), stop.clone());
+        connections.spawn(async move {
+            serve(stream, node, stop).await;
+            drop(permit);
+        });
+    }
+    while connections.join_next().await.is_some() {}
+}
+
+async fn serve(stream: UnixStream, node: NodeHandle, stop: CancellationToken) {
+    http::serve(stream, Limits::default(), stop, |request| answer(node.clone(), request)).await;
+}
+
+async fn answer(node: NodeHandle, request: Request<Incoming>) -> Reply {
+    if request.method() != Method::GET {
+        return error(StatusCode::METHOD_NOT_ALLOWED, "no such method here: use GET");
+    }
+    let path = request.uri().path();
+    let answered = match path {
+        "/v1/status" => node.status().await.map(|status| body(StatusCode::OK, &status)),
+        "/v1/links" => node.links().await.map(|links| body(StatusCode::OK, &json!({"schema": SCHEMA, "links": links}))),
+        "/v1/health" => Ok(health(&node).await),
+        _ => match path.strip_prefix("/v1/keys/") {
+            Some(id) => key(&node, id).await,
+            None => Ok(error(
+                StatusCode::NOT_FOUND,
+                "no such path: use /v1/status, /v1/links, /v1/keys/{key_id} or /v1/health",
+            )),
+        },
+    };
+    answered.unwrap_or_else(|busy| error(StatusCode::SERVICE_UNAVAILABLE, &busy.to_string()))
+}
+
+async fn key(node: &NodeHandle, id: &str) -> Result<Reply, NodeBusy> {
+    let Ok(id) = id.parse::<KeyId>() else {
+        return Ok(error(StatusCode::BAD_REQUEST, "key_id is not a UUID of 36 characters: correct it"));
+    };
+    let found = node.key(id).await?;
+    Ok(found.map_or_else(
+        || error(StatusCode::NOT_FOUND, "this node keeps no record of that key_id: ask the node of its SAE"),
+        |key| body(StatusCode::OK, &key),
+    ))
+}
+
+/// Healthy is a node that answers and has no open alarm.
+async fn health(node: &NodeHandle) -> Reply {
+    let healthy = node.status().await.is_ok_and(|status| status.alarms.is_empty());
+    let status = if healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    body(status, &json!({"schema": SCHEMA, "healthy": healthy}))
+}
+
+fn body(status: StatusCode, value: &impl Serialize) -> Reply {
+    match serde_json::to_vec(value) {
+        Ok(text) => http::json(status, text),
+        Err(fault) => error(StatusCode::INTERNAL_SERVER_ERROR, &fault.to_string()),
+    }
+}
+
+fn error(status: StatusCode, text: &str) -> Reply {
+    body(status, &ErrorReply { schema: SCHEMA, error: text.to_owned() })
+}

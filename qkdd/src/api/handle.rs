@@ -1,0 +1,77 @@
+//! The way to the node for every socket. In: questions. Out: answers, or that the node is busy.
+//! Always: the queue is bounded, and a question that was queued is answered even if its asker left.
+
+use std::time::Duration;
+
+use qkd_proto::control::reply::{KeyReply, LinkReply, StatusReply};
+use qkd_proto::id::KeyId;
+use qkd_proto::supply::message::{Refusal, SupplyAnswer, SupplyRequest};
+use tokio::sync::{mpsc, oneshot};
+
+/// Longest wait for an answer; arnika and others give up after 10 s.
+const ANSWER_WAIT_MAX: Duration = Duration::from_secs(20);
+
+/// Something that a socket asks of the node.
+#[derive(Debug)]
+pub enum Question {
+    /// An application asks.
+    Supply(SupplyRequest, oneshot::Sender<SupplyAnswer>),
+    /// An operator asks for everything.
+    Status(oneshot::Sender<StatusReply>),
+    /// An operator asks what a key cost.
+    Key(KeyId, oneshot::Sender<Option<KeyReply>>),
+}
+
+/// The node has no room for the question, or did not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the node is busy or stopping: try again")]
+pub struct NodeBusy;
+
+/// Asks the node.
+#[derive(Debug, Clone)]
+pub struct NodeHandle(mpsc::Sender<Question>);
+
+impl NodeHandle {
+    /// A handle and the queue that the node empties; `capacity` questions wait at most.
+    pub fn new(capacity: usize) -> (Self, mpsc::Receiver<Question>) {
+        let (sender, receiver) = mpsc::channel(capacity);
+        (Self(sender), receiver)
+    }
+
+    /// Passes on what an application asks; 503 if the node is busy.
+    pub async fn supply(&self, request: SupplyRequest) -> SupplyAnswer {
+        let answer = self.ask(|reply| Question::Supply(request, reply)).await;
+        answer.unwrap_or_else(|busy| SupplyAnswer::Refused(Refusal::Unavailable(busy.to_string())))
+    }
+
+    /// The state of the node.
+    ///
+    /// # Errors
+    /// If the node is busy.
+    pub async fn status(&self) -> Result<StatusReply, NodeBusy> {
+        self.ask(Question::Status).await
+    }
+
+    /// The state of its links.
+    ///
+    /// # Errors
+    /// If the node is busy.
+    pub async fn links(&self) -> Result<Vec<LinkReply>, NodeBusy> {
+        self.status().await.map(|status| status.links)
+    }
+
+    /// What a delivered key cost; none if this node does not know it.
+    ///
+    /// # Errors
+    /// If the node is busy.
+    pub async fn key(&self, id: KeyId) -> Result<Option<KeyReply>, NodeBusy> {
+        self.ask(|reply| Question::Key(id, reply)).await
+    }
+
+    async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Question) -> Result<T, NodeBusy> {
+        let (reply, answer) = oneshot::channel();
+        self.0.try_send(question(reply)).map_err(|_| NodeBusy)?;
+        let answered = tokio::time::timeout(ANSWER_WAIT_MAX, answer).await;
+        answered.map_err(|_| NodeBusy)?.map_err(|_| NodeBusy)
+    }
+}
