@@ -8,7 +8,7 @@ use super::effect::{Action, Event, Lane, PadPurpose, PadUse};
 use super::link::Phase;
 use super::timers::Timer;
 use crate::crypto;
-use crate::distill::session::Role;
+use crate::distill::plan::Role;
 use crate::id::{BlockId, Incarnation, LinkId, Nonce};
 use crate::pool::message::{DepositOffer, PoolMessage};
 use crate::pool::{Direction, WINDOW_BYTES};

@@ -9,7 +9,7 @@ use super::message::{NEIGHBOUR_BYTES_MAX, NEIGHBOUR_VERSION, NeighbourMessage};
 use super::timers::Timer;
 use crate::codec;
 use crate::crypto;
-use crate::distill::session::Role;
+use crate::distill::plan::Role;
 use crate::id::{BlockId, CommitId, LinkId};
 use crate::labels;
 use crate::mac;

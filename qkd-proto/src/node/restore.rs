@@ -9,7 +9,7 @@ use super::outbox::Outbox;
 use super::settings::{LinkPlan, NodeSettings};
 use super::timers::{Timer, Timers};
 use crate::codec::CodecError;
-use crate::distill::session::Role;
+use crate::distill::plan::Role;
 use crate::entropy::Entropy;
 use crate::id::{BlockId, LinkId, NodeId, PoolId, TransferId};
 use crate::moment::Now;

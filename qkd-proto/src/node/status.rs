@@ -5,7 +5,7 @@ use super::blocks::secret_rate_bps;
 use super::link::{Link, Phase};
 use super::settings::DevicePlan;
 use crate::control::reply::{CostReply, KeyReply, LinkReply, SCHEMA, StatusReply};
-use crate::distill::session::Role;
+use crate::distill::plan::Role;
 use crate::id::{KeyId, LinkId};
 use crate::mac::ONE_TIME_KEY_BYTES;
 use crate::moment::Moment;
