@@ -300,3 +300,13 @@ async fn a_slow_head_is_dropped_and_an_idle_connection_is_kept() {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
+
+#[tokio::test]
+async fn a_slow_body_is_refused() {
+    let limits = Limits { body: Duration::from_millis(200), ..Limits::default() };
+    let stage = Stage::with(KeySocketOptions { limits, ..KeySocketOptions::default() }, None).await;
+    let text = b"POST /api/v1/keys/sae-bob/enc_keys HTTP/1.1\r\nhost: kme\r\ncontent-length: 10\r\n\r\n{";
+    let reply = tokio::time::timeout(Duration::from_secs(5), stage.raw(Some(stage.alice()), text)).await;
+    let reply = reply.expect("in time").expect("a reply");
+    assert!(reply.starts_with("HTTP/1.1 400") && reply.contains("took too long"), "{reply}");
+}

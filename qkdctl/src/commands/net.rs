@@ -22,6 +22,9 @@ pub(crate) fn render(topology: &Path, out: &Path, base_port: u16, output: Output
     ));
     let value = serde_json::to_value(&net).map_err(|error| Failure::Refused(error.to_string()))?;
     print(output, &value, &text);
+    if output == Output::Json {
+        eprintln!("qkdctl: {dir} now holds EVERY key of this network: a convenience for testnets");
+    }
     Ok(Exit::Done)
 }
 
