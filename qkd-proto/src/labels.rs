@@ -63,6 +63,14 @@ pub mod derive {
     pub const STORE_MARKS: &str = "qkdd store marks v1";
 }
 
+/// Public hashes (SHA-256 prefix, Poly1305 label) of distillation.
+pub mod hash {
+    /// Filters frames that were corrected wrongly.
+    pub const FRAME_FILTER: &str = "qkdd frame filter v1";
+    /// Verifies a block's corrected key.
+    pub const VERIFICATION: &str = "qkdd verification v1";
+}
+
 /// What a one-time tag stands behind: the first bytes of the authenticated text.
 pub mod tag {
     /// Transcript of one block, by the transmitter.
@@ -72,3 +80,6 @@ pub mod tag {
     /// A relay frame.
     pub const HOP: &str = "qkdd tag hop v1";
 }
+
+/// First line of the file that permits a data directory to be made anew: its format.
+pub const FRESH_DATA_DIR: &str = "qkdd fresh 1";

@@ -30,6 +30,13 @@ impl SecretBits {
     pub fn expose(&self) -> &BitString {
         &self.0
     }
+
+    /// The whole bytes of the string; up to seven bits at its end are dropped.
+    pub fn into_bytes(self) -> SecretBytes {
+        let mut bytes = self.0.to_bytes();
+        bytes.truncate(self.0.len() / 8);
+        SecretBytes::new(bytes)
+    }
 }
 
 impl Drop for SecretBits {

@@ -9,6 +9,7 @@ use super::key::{ReconciledKey, SiftedKey};
 use super::message::FrameSyndrome;
 use super::polar::FrozenSet;
 use crate::bits::BitString;
+use crate::labels;
 use crate::mac;
 use crate::secret::SecretBits;
 
@@ -16,8 +17,6 @@ use crate::secret::SecretBits;
 const FRAME_LOG: std::ops::RangeInclusive<u32> = 12..=16;
 /// Bits of a frame's filter hash.
 const FILTER_BITS: u64 = 32;
-/// Domain of the filter hash: public, no secret rests on it.
-const FILTER_LABEL: &str = "qkdd frame filter v1";
 
 /// A one-way reconciliation engine: frames of a fixed size, a syndrome each.
 pub trait Reconciler {
@@ -168,7 +167,7 @@ impl<'a> Iterator for Frames<'a> {
 /// A short hash of a frame; its 32 bits are charged as leak.
 fn filter(key: [u8; 16], words: &[u64]) -> u32 {
     let mut bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-    let tag = mac::tag(&key, &[0; 16], FILTER_LABEL, &bytes).0;
+    let tag = mac::tag(&key, &[0; 16], labels::hash::FRAME_FILTER, &bytes).0;
     bytes.zeroize();
     u32::from_le_bytes([tag[0], tag[1], tag[2], tag[3]])
 }

@@ -9,17 +9,16 @@ use zeroize::Zeroizing;
 use super::abort::AbortReason;
 use super::key::{ReconciledKey, VerifiedKey};
 use crate::crypto;
+use crate::labels;
 use crate::mac;
 
 /// Bits of a verification hash.
 pub const HASH_BITS: u64 = 128;
-/// Domain of the hash: its key is public, drawn when the corrected key was fixed.
-const VERIFY_LABEL: &str = "qkdd verification v1";
 
 /// The hash of a reconciled key.
 pub fn hash(key: &ReconciledKey, hash_key: [u8; 16]) -> [u8; 16] {
     let bytes = Zeroizing::new(key.bits.expose().to_bytes());
-    mac::tag(&hash_key, &[0; 16], VERIFY_LABEL, &bytes).0
+    mac::tag(&hash_key, &[0; 16], labels::hash::VERIFICATION, &bytes).0
 }
 
 /// Accepts the key if the other end's hash of its own key is the same.

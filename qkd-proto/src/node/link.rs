@@ -3,8 +3,8 @@
 use super::effect::{Record, Table};
 use super::settings::LinkPlan;
 use crate::crypto::{PublicKey, Signature};
-use crate::distill::report::BlockReport;
 use crate::distill::plan::Role;
+use crate::distill::report::BlockReport;
 use crate::distill::session::BlockSession;
 use crate::id::{BlockId, CommitId, NodeId, Nonce};
 use crate::pool::handshake::Handshake;

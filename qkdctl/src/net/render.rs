@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use qkd_proto::crypto::{IdentityKey, PublicKey, SystemEntropy};
 use qkd_proto::entropy::Entropy as _;
 use qkd_proto::id::SaeId;
+use qkd_proto::labels;
 use qkd_proto::secret::SecretBytes;
 use qkd_proto::topology::{Member, Roster, RosterLink};
 use serde::{Deserialize, Serialize};
@@ -23,8 +24,6 @@ pub const BASE_PORT_DEFAULT: u16 = 7100;
 const PORT_STEP: usize = 10;
 /// Longest path of a Unix socket, in bytes.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
-/// Line by which a data directory says that it was never used.
-const FRESH: &[u8] = b"qkdd data directory, not yet used\n";
 
 /// Why nothing was rendered.
 #[derive(Debug, thiserror::Error)]
@@ -266,7 +265,7 @@ impl Renderer<'_> {
             make_dir(&folder)?;
             make_dir(&folder.join("links"))?;
             make_dir(&folder.join("data"))?;
-            write_public(&folder.join("data").join("FRESH"), FRESH)?;
+            write_public(&folder.join("data").join("FRESH"), format!("{}\n", labels::FRESH_DATA_DIR).as_bytes())?;
             let key = self.identity(&folder.join("identity.key"))?.public();
             write_private(&folder.join("master.key"), self.secret().1.as_bytes())?;
             members.push(Member { id: node.name.clone(), key, address: planned.overlay.clone() });

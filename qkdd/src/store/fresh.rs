@@ -14,7 +14,7 @@ use super::files;
 pub const FRESH_FILE: &str = "FRESH";
 
 /// First line of the file: its format. The line alone is enough for a directory that is new.
-pub const FORMAT: &str = "qkdd fresh 1";
+pub const FORMAT: &str = qkd_proto::labels::FRESH_DATA_DIR;
 /// Second line after a reset: the new directory counts its starts on from here.
 const INCARNATION: &str = "incarnation ";
 /// As much of the file as is read, in bytes; anything longer was not written by us.
