@@ -11,7 +11,7 @@ use crate::crypto;
 use crate::distill::plan::Role;
 use crate::id::{BlockId, Incarnation, LinkId, Nonce};
 use crate::pool::message::{DepositOffer, PoolMessage};
-use crate::pool::{Direction, WINDOW_BYTES};
+use crate::pool::{Direction, PAD_BLOCK_BYTES, WINDOW_BYTES};
 
 /// When an unanswered reservation is asked for again.
 const RESERVATION_RETRY: Duration = Duration::from_secs(1);
@@ -37,6 +37,9 @@ impl Node {
         let Some(link) = self.links.get_mut(id) else { return };
         if link.role != Role::Receiver {
             return self.drop_link(id, "a receiver offered a deposit");
+        }
+        if link.pool.as_ref().is_some_and(|pool| !pool.is_plausible(&offer)) {
+            return self.drop_link(id, "a deposit was offered where none can be");
         }
         if link.run.as_ref().is_some_and(|run| run.block == offer.block) {
             link.offer = Some(offer);
@@ -127,7 +130,8 @@ impl Node {
             return;
         }
         let recorded = link.marks.recv_reserved;
-        if from == recorded && to > recorded {
+        let held = link.pool.as_ref().map_or(0, |pool| pool.receive().held());
+        if from == recorded && to > recorded && to.div_ceil(PAD_BLOCK_BYTES as u64) <= held {
             link.marks.recv_reserved = to;
             if let Some(pool) = &mut link.pool {
                 pool.receive_mut().reserve(to);

@@ -9,7 +9,7 @@ use crate::mac::ONE_TIME_KEY_BYTES;
 use crate::pool::LinkKeyPool;
 use crate::relay::hop::{self, HopPlace};
 use crate::relay::message::{
-    HopFrame, LetterBody, LinkState, REASON_CHARS_MAX, ROUTE_LINKS_MAX, RelayMessage, TRANSFER_BYTES_MAX,
+    HopFrame, KEY_BYTES_MAX, LetterBody, LinkState, REASON_CHARS_MAX, ROUTE_LINKS_MAX, RelayMessage, TRANSFER_BYTES_MAX,
     TransferHeader,
 };
 use crate::relay::route;
@@ -51,7 +51,7 @@ impl Node {
         let HopFrame { header, hop, body, .. } = frame;
         let hop = usize::from(*hop);
         let length = u64::from(header.count) * u64::from(header.key_bytes) + CONFIRMATION_PAD_BYTES as u64;
-        if header.count == 0 || header.key_bytes == 0 || length != body.len() as u64 {
+        if header.count == 0 || !(1..=KEY_BYTES_MAX).contains(&header.key_bytes) || length != body.len() as u64 {
             return Err(format!("{} bytes are not {} keys of {}", body.len(), header.count, header.key_bytes));
         }
         if body.len() > TRANSFER_BYTES_MAX + CONFIRMATION_PAD_BYTES || header.route.len() > ROUTE_LINKS_MAX {

@@ -8,7 +8,7 @@
 //! discarded and a new one starts from `HKDF(psk, X25519 || ML-KEM-768, both incarnations)`.
 
 use super::message::{Exchange, HelloText, Resume, SignedHello};
-use super::record::{HOLES_MAX, MarksRecord, PeerMemory};
+use super::record::{BLOCKS_AHEAD_MAX, HOLES_MAX, MarksRecord, PeerMemory};
 use super::stock::{BOOTSTRAP_BYTES, BootstrapStock};
 use crate::codec::{self, Bytes};
 use crate::crypto::{self, IdentityKey, PublicKey, Signature};
@@ -91,7 +91,7 @@ enum Step {
     /// Transmitter, after its offer.
     AwaitAnswer { secret: HybridSecret, offer: HybridOffer, sent: [u8; 32] },
     /// Receiver, after its answer.
-    AwaitDone { secret: SecretBytes, sent: [u8; 32], theirs: HelloText, discarded: Option<String> },
+    AwaitDone { secret: SecretBytes, sent: [u8; 32], theirs: HelloText, resumes: bool, discarded: Option<String> },
     /// Over.
     Over,
 }
@@ -145,8 +145,9 @@ impl Handshake {
             (Step::AwaitOffer, Exchange::Offer(offer)) => {
                 let (answer, secret) = hybrid::answer(offer, entropy)?;
                 let (resume, discarded) = self.judge(&theirs);
+                let resumes = resume.is_some();
                 let reply = self.say(Some(hash(message)), resume, Exchange::Answer(answer), key);
-                self.step = Step::AwaitDone { secret, sent: hash(&reply), theirs, discarded };
+                self.step = Step::AwaitDone { secret, sent: hash(&reply), theirs, resumes, discarded };
                 Ok(Progress { reply: Some(reply), agreement: None })
             }
             (Step::AwaitAnswer { secret, offer, sent }, Exchange::Answer(answer)) => {
@@ -158,12 +159,13 @@ impl Handshake {
                 let agreement = self.agree(secret, hash(&done), theirs, agreed, discarded);
                 Ok(Progress { reply: Some(done), agreement: Some(agreement) })
             }
-            (Step::AwaitDone { secret, sent, theirs: first, discarded }, Exchange::Done) => {
+            (Step::AwaitDone { secret, sent, theirs: first, resumes, discarded }, Exchange::Done) => {
                 self.expect_answer_to(&theirs, &sent)?;
                 if theirs.nonce != first.nonce {
                     return Err(Refusal::Unexpected("the session"));
                 }
-                let agreed = theirs.resume.is_some();
+                // Both must want it: the neighbour alone cannot override what this end found.
+                let agreed = resumes && theirs.resume.is_some();
                 let lost = !agreed && self.introduction.resume.is_some();
                 let why = discarded.or(lost.then(|| "the neighbour found a contradiction".into()));
                 Ok(Progress { reply: None, agreement: Some(self.agree(secret, hash(message), first, agreed, why)) })
@@ -321,6 +323,13 @@ fn contradiction(own: &Resume, theirs: &Resume) -> Option<String> {
     }
     if theirs.recv_reserved > own.send_reserved || own.recv_reserved > theirs.send_reserved {
         return Some("a mark is behind what the other end recorded".into());
+    }
+    if theirs.recv_floor > theirs.recv_reserved || theirs.recv_floor > own.send_reserved {
+        return Some("the neighbour's floor is beyond what is reserved".into());
+    }
+    let far = |side: usize| own.held[side].abs_diff(theirs.held[side]) > BLOCKS_AHEAD_MAX;
+    if (0..2).any(far) {
+        return Some("the two ends' stores are too far apart".into());
     }
     let holes: usize = own.holes.iter().chain(&theirs.holes).map(Vec::len).sum();
     if holes > HOLES_MAX {

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::record::SideRecord;
+use super::record::{BLOCK_INDEX_MAX, SideRecord};
 use super::{LinkKey, PAD_BLOCK_BYTES};
 use crate::secret::SecretBytes;
 
@@ -103,6 +103,9 @@ impl Ledger {
 
     /// Keeps the bytes of block `index`, unless they are spent.
     pub fn hold(&mut self, index: u64, bytes: SecretBytes) {
+        if index >= BLOCK_INDEX_MAX {
+            return;
+        }
         self.held = self.held.max(index + 1);
         if (index + 1) * BLOCK > self.next && !self.is_hole(index) && bytes.len() == PAD_BLOCK_BYTES {
             self.blocks.insert(index, bytes);
