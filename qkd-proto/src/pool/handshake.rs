@@ -10,6 +10,7 @@
 use super::message::{Exchange, HelloText, Resume, SignedHello};
 use super::record::{BLOCKS_AHEAD_MAX, HOLES_MAX, MarksRecord, PeerMemory};
 use super::stock::{BOOTSTRAP_BYTES, BootstrapStock};
+use super::{AUTHENTICATION_FLOOR_BYTES, PAD_BLOCK_BYTES};
 use crate::codec::{self, Bytes};
 use crate::crypto::{self, IdentityKey, PublicKey, Signature};
 use crate::entropy::{Entropy, draw};
@@ -44,6 +45,10 @@ pub struct Introduction {
     pub ledger_sequence: u64,
     /// The pool to resume, if there is one.
     pub resume: Option<Resume>,
+    /// First byte of the own direction not handed out.
+    pub send_next: u64,
+    /// Blocks held in the own direction, as ranges.
+    pub send_runs: Vec<(u64, u64)>,
     /// This end's marks, which remember the neighbour.
     pub marks: MarksRecord,
 }
@@ -227,7 +232,7 @@ impl Handshake {
     fn judge(&self, theirs: &HelloText) -> (Option<Resume>, Option<String>) {
         let own = self.introduction.resume.as_ref();
         let why = self.rolled_back(theirs).or_else(|| match (own, &theirs.resume) {
-            (Some(own), Some(theirs)) => contradiction(own, theirs),
+            (Some(own), Some(theirs)) => contradiction(own, theirs).or_else(|| self.too_little(theirs)),
             (Some(_), None) => Some("the neighbour has no pool to resume".into()),
             (None, _) => None,
         });
@@ -235,6 +240,23 @@ impl Handshake {
             (Some(own), Some(_), None) => (Some(own.clone()), None),
             _ => (None, why.filter(|_| own.is_some())),
         }
+    }
+
+    /// A pool that leaves an end without pads to authenticate with is not worth going on with.
+    fn too_little(&self, theirs: &Resume) -> Option<String> {
+        let Introduction { link, own, send_next, send_runs, .. } = &self.introduction;
+        let side = usize::from(*own != link.transmitter);
+        let first = (*send_next).max(theirs.recv_floor);
+        let bytes = |(from, to): (u64, u64)| {
+            let (from, to) = (from * PAD_BLOCK_BYTES as u64, to.min(theirs.held[side]) * PAD_BLOCK_BYTES as u64);
+            to.saturating_sub(from.max(first))
+        };
+        let lost = |run: (u64, u64)| -> u64 {
+            let holes = theirs.holes[side].iter().map(|hole| (hole.0.clamp(run.0, run.1), hole.1.clamp(run.0, run.1)));
+            holes.map(bytes).fold(0, u64::saturating_add)
+        };
+        let left: u64 = send_runs.iter().map(|&run| bytes(run).saturating_sub(lost(run))).sum();
+        (left < AUTHENTICATION_FLOOR_BYTES).then(|| format!("{left} bytes of pad are left"))
     }
 
     /// Compares what the neighbour says of itself with what this end remembers.

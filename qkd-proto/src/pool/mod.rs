@@ -171,6 +171,8 @@ impl LinkKeyPool {
             self.sides[side].confirm(high);
         }
         self.send_mut().resume_at(theirs.recv_floor, theirs.recv_reserved);
+        // A pool that goes on authenticates from itself: the ends may differ in whether the bootstrap is over.
+        self.stock = None;
         self.forget_undeposited();
     }
 
