@@ -73,6 +73,8 @@ pub struct Node {
     alarms: BTreeMap<(String, String), AlarmReply>,
     #[cfg(feature = "sim")]
     reuse_pads: bool,
+    #[cfg(feature = "sim")]
+    alters_payloads: bool,
 }
 
 impl Node {
@@ -156,6 +158,12 @@ impl Node {
     #[cfg(feature = "sim")]
     pub fn plant_pad_reuse(&mut self) {
         self.reuse_pads = true;
+    }
+
+    /// Makes a liar of this node, for tests: it alters the bits that it relays.
+    #[cfg(feature = "sim")]
+    pub fn plant_lies(&mut self) {
+        self.alters_payloads = true;
     }
 
     fn log(&mut self, event: Event) {

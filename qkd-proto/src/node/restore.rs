@@ -98,6 +98,8 @@ impl Node {
             alarms: BTreeMap::new(),
             #[cfg(feature = "sim")]
             reuse_pads: false,
+            #[cfg(feature = "sim")]
+            alters_payloads: false,
         };
         node.restore_links(&stored)?;
         node.restore_transfers(&stored.transfers)?;
