@@ -201,3 +201,34 @@ fn when_the_ledger_cannot_be_written_no_key_leaves() {
     assert!(matches!(rig.answers.remove(&id), Some(SupplyAnswer::Refused(Refusal::Unavailable(_)))));
     assert!(rig.logged("QKD-3002"));
 }
+
+#[test]
+fn what_is_over_is_forgotten_in_the_end_on_disk_too() {
+    let mut rig = Rig::line(2);
+    for site in &mut rig.sites {
+        site.node.as_mut().expect("it runs").plant_few_tombstones(10);
+    }
+    let mut keys = Vec::new();
+    for _ in 0..100 {
+        let id = rig.enc(0, 1, 1);
+        rig.run_for(Duration::from_millis(150));
+        let Some(SupplyAnswer::Keys(got)) = rig.answers.remove(&id) else { continue };
+        let fetch = rig.dec(0, 1, vec![got[0].id]);
+        rig.settle();
+        assert!(matches!(rig.answers.remove(&fetch), Some(SupplyAnswer::Keys(_))));
+        keys.push(got[0].id);
+    }
+    assert!(keys.len() > 90, "{}", keys.len());
+    for at in [0, 1] {
+        assert!(transfers(&rig, at).len() < 10 + 64 + 2, "{}", transfers(&rig, at).len());
+        rig.crash(at);
+        rig.start(at);
+    }
+    rig.run_for(Duration::from_secs(2));
+    for id in keys {
+        let again = rig.dec(0, 1, vec![id]);
+        rig.settle();
+        assert!(matches!(rig.answers.remove(&again), Some(SupplyAnswer::Refused(Refusal::BadRequest(_)))));
+    }
+    assert!(rig.one_key(0, 1));
+}

@@ -21,8 +21,9 @@ pub mod settings;
 mod status;
 mod target;
 mod timers;
+mod tombstones;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::control::reply::AlarmReply;
 use crate::entropy::Entropy;
@@ -63,6 +64,9 @@ pub struct Node {
     in_sessions: BTreeMap<NodeId, Vec<(SessionId, EndSession, HybridAnswer)>>,
     transfers: BTreeMap<TransferId, Transfer>,
     key_ids: BTreeMap<KeyId, (TransferId, usize)>,
+    /// Transfers that are over, oldest first.
+    tombstones: VecDeque<TransferId>,
+    tombstones_max: usize,
     requests: BTreeMap<RequestId, KeyRequest>,
     /// Finished transfers whose keys no request claims.
     unclaimed: BTreeSet<TransferId>,

@@ -90,6 +90,8 @@ impl Node {
             in_sessions: BTreeMap::new(),
             transfers: BTreeMap::new(),
             key_ids: BTreeMap::new(),
+            tombstones: Default::default(),
+            tombstones_max: super::tombstones::TOMBSTONES_MAX,
             requests: BTreeMap::new(),
             unclaimed: BTreeSet::new(),
             delivery_poisoned: false,
@@ -181,7 +183,9 @@ impl Node {
         }
         for id in self.transfers.keys().copied().collect::<Vec<_>>() {
             self.resume_transfer(id);
+            self.bury(id);
         }
+        self.forget_the_oldest();
         Ok(())
     }
 
