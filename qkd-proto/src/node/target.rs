@@ -96,6 +96,12 @@ impl Node {
             return self.send_letter(from, LetterBody::SessionUnknown { session, transfer: id });
         };
         let assign = keys.open(id, sealed);
+        if let Some(assign) = &assign
+            && self.directory.is_claimed_by_another(&assign.master, from)
+        {
+            let text = format!("{from} speaks for SAE {}, which is another node's", assign.master);
+            return self.alarm("QKD-2304", from.as_str(), &text);
+        }
         let transfer = self.transfers.get_mut(&id);
         let news = transfer.zip(assign).is_some_and(|(transfer, assign)| transfer.committed(tag, assign));
         if !news {
