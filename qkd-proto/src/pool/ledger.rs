@@ -2,7 +2,8 @@
 //! ranges, once each.
 //!
 //! INVARIANT: `next` only rises, and every byte that was ever handed out lies below it and in no
-//! `skipped` range; ranges there only shrink within a link session. So a byte is spent at most once. Bytes at or above the acknowledged reservation are never handed out.
+//! `skipped` range; ranges there only shrink within a link session. So a byte is spent at most once.
+//! Bytes at or above the acknowledged reservation are never handed out.
 
 use std::collections::BTreeMap;
 
