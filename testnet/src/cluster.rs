@@ -149,10 +149,13 @@ impl Folder {
     }
 }
 
-/// The link's state as its transmitter tells it.
-pub(crate) fn link<'a>(statuses: &'a [StatusReply], name: &str) -> Option<&'a LinkReply> {
-    let both = statuses.iter().flat_map(|status| &status.links).filter(|link| link.name == name);
-    both.min_by_key(|link| link.role != "transmitter")
+/// The link's state as its transmitter tells it; what that does not know, its receiver tells.
+pub(crate) fn link(statuses: &[StatusReply], name: &str) -> Option<LinkReply> {
+    let both = || statuses.iter().flat_map(|status| &status.links).filter(|link| link.name == name);
+    let mut link = both().min_by_key(|link| link.role != "transmitter")?.clone();
+    link.qber = link.qber.or_else(|| both().find_map(|end| end.qber));
+    link.last_abort = link.last_abort.or_else(|| both().find_map(|end| end.last_abort.clone()));
+    Some(link)
 }
 
 /// What a node tells of a key.

@@ -63,7 +63,7 @@ async fn prove(scenario: &Scenario, cluster: &mut Cluster, printer: &Printer, wa
     let bill = delivery::bill(&cluster.net, &initiator.id, &delivery.key_id).await?;
     let statuses = cluster.statuses().await;
     let links = scenario.topology.links.iter();
-    let links = links.filter_map(|link| cluster::link(&statuses, link.name.as_str()).cloned()).collect();
+    let links = links.filter_map(|link| cluster::link(&statuses, link.name.as_str())).collect();
     let memory_mib = cluster.memory_mib();
     let proof = Proof {
         nodes: cluster.daemons.len(),

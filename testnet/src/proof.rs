@@ -41,7 +41,7 @@ impl Proof {
             json!({
                 "name": link.name, "device": link.device, "dilution": link.dilution, "state": link.state,
                 "qber": link.qber, "skr_bps": link.skr_bps, "store_bytes": link.store_bytes,
-                "blocks_ok": link.blocks_ok, "blocks_aborted": link.blocks_aborted, "faults": link.faults,
+                "blocks_ok": link.blocks_ok, "blocks_aborted": link.blocks_aborted, "last_abort": link.last_abort, "faults": link.faults,
             })
         });
         let mut shown = keys_json(&self.delivery, &self.bill);
@@ -113,11 +113,11 @@ impl Printer {
         for link in &proof.links {
             self.line("", &link_text(link, width));
         }
-        for name in &proof.eve {
-            let way = if proof.avoids(name) { "the key's route avoids it" } else { "BUT THE KEY CROSSED IT" };
-            let link = proof.links.iter().find(|link| link.name == *name);
-            let state = link.map_or("unknown", |link| link.state.as_str());
-            self.line("eve", &format!("on {name}: {state}, 0 bits of its last block were kept; {way}"));
+        for link in proof.links.iter().filter(|link| proof.eve.contains(&link.name)) {
+            let way = if proof.avoids(&link.name) { "the key's route avoids it" } else { "BUT THE KEY CROSSED IT" };
+            let abort = link.last_abort.as_deref().unwrap_or("no block was given up");
+            self.line("eve", &format!("on {}: {abort}", link.name));
+            self.line("", &format!("{}, {} B in store; {way}", link.state, link.store_bytes));
         }
     }
 
