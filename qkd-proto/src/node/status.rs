@@ -71,7 +71,7 @@ fn link_reply(link: &Link) -> LinkReply {
     let (qber, rate) = match &link.plan.device {
         DevicePlan::Table { rate_bps, qber } => (Some(*qber), Some(*rate_bps)),
         DevicePlan::Simulated { .. } => {
-            (report.and_then(|report| report.qber).map(f64::from), report.map(secret_rate_bps))
+            (report.and_then(|report| report.qber.or(report.qber_test)).map(f64::from), report.map(secret_rate_bps))
         }
     };
     LinkReply {
