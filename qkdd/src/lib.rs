@@ -2,7 +2,13 @@
 //! decisions do not.
 
 pub mod api;
+pub mod args;
 pub mod config;
+pub mod daemon;
 pub mod device;
+pub mod driver;
 pub mod network;
+pub mod pad_ledger;
+pub mod shutdown;
 pub mod store;
+pub mod telemetry;

@@ -9,10 +9,11 @@ use super::link::{BlockRun, CLEAN_BLOCKS, Link, LinkStats};
 use super::message::{frame_block, open_block};
 use super::settings::DevicePlan;
 use super::timers::Timer;
+use crate::codec;
 use crate::distill::abort::AbortReason;
 use crate::distill::job::JobResult;
 use crate::distill::key::SecretKey;
-use crate::distill::message::AbortCode;
+use crate::distill::message::{AbortCode, BLOCK_MESSAGE_VERSION, BlockMessage};
 use crate::distill::plan::{BlockPlan, QBER_LIMIT, Role};
 use crate::distill::report::{BlockOutcome, BlockReport};
 use crate::distill::session::{BlockEffect, BlockInput, BlockSession};
@@ -27,7 +28,7 @@ use crate::quantity::Qber;
 use crate::secret::SecretBits;
 
 /// How long a block may take from its start, beyond its own wall time.
-const BLOCK_TIMEOUT: Duration = Duration::from_secs(60);
+const BLOCK_TIMEOUT: Duration = Duration::from_secs(20);
 /// Failure probability of a block's secrecy.
 const EPS_SEC: f64 = 1e-10;
 /// Failure probability of a block's correctness.
@@ -72,7 +73,8 @@ impl Node {
         link.run = Some(BlockRun { block, session: None, early: Vec::new() });
         let opened = link.last_commit;
         self.outbox.act_after(opened, Action::Measure(id.clone(), block));
-        self.timers.set(Timer::Block(id.clone()), self.now.moment + BLOCK_TIMEOUT);
+        let timeout = BLOCK_TIMEOUT + link.plan.block_time();
+        self.timers.set(Timer::Block(id.clone()), self.now.moment + timeout);
     }
 
     /// This end's device has seen the block: distillation starts.
@@ -108,6 +110,8 @@ impl Node {
         }
         if run.session.is_some() {
             self.drive(id, BlockInput::Message(words));
+        } else if words == abort_words() {
+            self.give_up(id, block, "the neighbour's device gave up");
         } else if run.early.len() < EARLY_WORDS_MAX {
             run.early.push(words);
         }
@@ -240,7 +244,10 @@ impl Node {
     fn give_up(&mut self, id: &LinkId, block: BlockId, why: &str) {
         self.timers.stop(&Timer::Block(id.clone()));
         let Some(link) = self.links.get_mut(id) else { return };
-        link.run = None;
+        if link.run.take().is_some_and(|run| run.session.is_none()) {
+            // No session has told the neighbour: it would wait for the whole time-out.
+            self.outbox.act(Action::SendBlock(id.clone(), frame_block(block, &abort_words())));
+        }
         let LinkStats { blocks_aborted, last_abort, .. } = &mut link.stats;
         *blocks_aborted += 1;
         *last_abort = Some(why.to_owned());
@@ -259,6 +266,11 @@ impl Node {
         self.alarm("QKD-2101", id.as_str(), &format!("in quarantine: {reason}"));
         self.advertise_soon(Duration::ZERO);
     }
+}
+
+/// What tells the neighbour that a block was given up before it had a session.
+fn abort_words() -> Vec<u8> {
+    codec::encode(BLOCK_MESSAGE_VERSION, &BlockMessage::Abort { code: AbortCode::Timeout })
 }
 
 fn label_of(role: Role) -> &'static str {

@@ -100,7 +100,7 @@ impl Node {
         let link = self.links.get(id)?;
         let pool = link.pool.as_ref()?;
         let tag = mac::TAG_PAD_BYTES as u64;
-        let worth = pool.send().available() >= tag && pool.receive().available() >= tag;
+        let worth = pool.send().stored() >= tag && pool.receive().stored() >= tag;
         worth.then(|| pool.resume_offer(&link.marks))
     }
 

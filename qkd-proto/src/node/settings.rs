@@ -1,10 +1,19 @@
 //! What a node is told at its start.
 
+use std::time::Duration;
+
 use crate::crypto::IdentityKey;
 use crate::id::{BootId, DataDirId, Incarnation, LinkId, NodeId, SaeId};
 use crate::optics::model::LinkModel;
+use crate::pool::PAD_BLOCK_BYTES;
+use crate::quantity::BitCount;
 use crate::secret::SecretBytes;
 use crate::topology::Roster;
+
+/// Secret bits of a rate-table device's block: one pad block for each direction.
+pub const TABLE_BLOCK_BITS: BitCount = BitCount(2 * 8 * PAD_BLOCK_BYTES as u64);
+/// No block takes longer, whatever its settings say.
+const BLOCK_SECONDS_MAX: f64 = 1e9;
 
 /// Who the node is, and what belongs to it.
 pub struct NodeSettings {
@@ -42,6 +51,17 @@ pub struct LinkPlan {
     pub capacity_bytes: u64,
     /// Injected faults, for the operator's eyes.
     pub faults: Vec<String>,
+}
+
+impl LinkPlan {
+    /// Wall time of one block's measurement.
+    pub fn block_time(&self) -> Duration {
+        let link_time = match &self.device {
+            DevicePlan::Simulated { model, pulses } => *pulses as f64 / model.rate_hz,
+            DevicePlan::Table { rate_bps, .. } => TABLE_BLOCK_BITS.0 as f64 / rate_bps,
+        };
+        Duration::from_secs_f64((link_time * self.dilution).clamp(0.0, BLOCK_SECONDS_MAX))
+    }
 }
 
 /// What makes a link's bits.

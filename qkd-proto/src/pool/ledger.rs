@@ -89,10 +89,19 @@ impl Ledger {
 
     /// Bytes from `next` on that both ends hold, reserved or not.
     pub fn available(&self) -> u64 {
+        self.bytes_below(self.usable)
+    }
+
+    /// Bytes from `next` on that are durable at this end.
+    pub fn stored(&self) -> u64 {
+        self.bytes_below(self.held)
+    }
+
+    fn bytes_below(&self, end: u64) -> u64 {
         let first = self.next / BLOCK;
-        let lost: u64 = self.holes.iter().map(|&(from, to)| to.min(self.usable).saturating_sub(from.max(first))).sum();
-        let whole = self.usable.saturating_sub(first).saturating_sub(lost) * BLOCK;
-        let partly = if self.is_hole(first) || first >= self.usable { 0 } else { self.next % BLOCK };
+        let lost: u64 = self.holes.iter().map(|&(from, to)| to.min(end).saturating_sub(from.max(first))).sum();
+        let whole = end.saturating_sub(first).saturating_sub(lost) * BLOCK;
+        let partly = if self.is_hole(first) || first >= end { 0 } else { self.next % BLOCK };
         whole.saturating_sub(partly)
     }
 

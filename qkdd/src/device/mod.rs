@@ -1,1 +1,143 @@
-//! Not built yet.
+//! What makes a link's raw bits. In: [`DeviceCommand`]s of the driver and photons of the neighbour's
+//! device. Out: [`Input`]s for the node. Always: one thread a link, with a bounded queue; photons
+//! leave sealed; nothing of a session outlives its `Close`.
+//!
+//! A device is anything that can take part in a block ([`PhotonDevice`]): the emulated optics
+//! (`simulated`), or a published rate (`table`).
+
+mod photon_frame;
+mod plan;
+mod receiver;
+mod table;
+mod transmitter;
+
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+
+use qkd_proto::id::{BlockId, LinkId};
+use qkd_proto::node::input::Input;
+use qkd_proto::secret::SecretBytes;
+use tokio::sync::mpsc::Sender;
+
+pub use plan::{DeviceSetup, PlanError, link_plan, setup_of};
+
+use crate::network::Network;
+
+/// Commands and photon frames that wait for a device, at most: the transmitter never has more frames
+/// under way than [`photon_frame::WINDOW`], so this is never full with an honest neighbour.
+const QUEUE_MAX: usize = 4 * photon_frame::WINDOW as usize;
+
+/// What a device is told.
+pub enum DeviceCommand {
+    /// A link session starts: its secret seals photons, or seeds both ends.
+    Open(SecretBytes),
+    /// The link session is over.
+    Close,
+    /// Take part in this block.
+    Measure(BlockId),
+    /// The neighbour's device sent this.
+    Photons(Vec<u8>),
+}
+
+/// A device at one end of a link.
+trait PhotonDevice: Send {
+    /// Takes part in `block`, until done or told otherwise: then what it was told comes back.
+    fn measure(&mut self, block: BlockId, secret: &SecretBytes, way: &Way) -> Option<DeviceCommand>;
+
+    /// Takes what the neighbour's device sent before this end heard of the block.
+    fn early(&mut self, _bytes: Vec<u8>) {}
+
+    /// Forgets the session.
+    fn close(&mut self) {}
+}
+
+/// How a device reaches its surroundings.
+struct Way {
+    link: LinkId,
+    commands: Receiver<DeviceCommand>,
+    inputs: Sender<Input>,
+    network: Network,
+    runtime: tokio::runtime::Handle,
+}
+
+impl Way {
+    /// Tells the node; waits for room.
+    fn tell(&self, input: Input) {
+        // A closed channel means that the daemon stops: nobody needs the news.
+        let _ = self.inputs.blocking_send(input);
+    }
+
+    /// Sends to the neighbour's device; waits for room. False if the link is down.
+    fn send(&self, bytes: Vec<u8>) -> bool {
+        self.runtime.block_on(self.network.send_photons(&self.link, bytes)).is_ok()
+    }
+
+    fn fail(&self, block: BlockId, why: impl std::fmt::Display) {
+        self.tell(Input::DeviceFailed(self.link.clone(), block, why.to_string()));
+    }
+}
+
+/// The handle of one link's device thread.
+pub struct Device {
+    commands: SyncSender<DeviceCommand>,
+    thread: JoinHandle<()>,
+}
+
+impl Device {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// If the operating system gives no thread.
+    pub fn start(setup: DeviceSetup, inputs: Sender<Input>, network: Network) -> std::io::Result<Self> {
+        let (commands, queue) = sync_channel(QUEUE_MAX);
+        let runtime = tokio::runtime::Handle::current();
+        let name = format!("device {}", setup.link);
+        let way = Way { link: setup.link.clone(), commands: queue, inputs, network, runtime };
+        let thread = std::thread::Builder::new().name(name).spawn(move || run(setup, &way))?;
+        Ok(Self { commands, thread })
+    }
+
+    /// Tells the device; false if its queue is full or it has stopped.
+    pub fn tell(&self, command: DeviceCommand) -> bool {
+        match self.commands.try_send(command) {
+            Ok(()) => true,
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => false,
+        }
+    }
+
+    /// Ends the thread; blocks until then.
+    pub fn stop(self) {
+        drop(self.commands);
+        if self.thread.join().is_err() {
+            tracing::error!("A device thread panicked before it stopped");
+        }
+    }
+}
+
+fn run(setup: DeviceSetup, way: &Way) {
+    let mut device = setup.into_device();
+    let mut secret: Option<SecretBytes> = None;
+    let mut next = None;
+    loop {
+        let command = match next.take() {
+            Some(command) => command,
+            None => match way.commands.recv() {
+                Ok(command) => command,
+                Err(_) => return,
+            },
+        };
+        match command {
+            // What came early belongs to this session: the last one ended with a `Close`.
+            DeviceCommand::Open(fresh) => secret = Some(fresh),
+            DeviceCommand::Close => {
+                device.close();
+                secret = None;
+            }
+            DeviceCommand::Measure(block) => match &secret {
+                Some(secret) => next = device.measure(block, secret, way),
+                None => way.fail(block, "the device has no session"),
+            },
+            DeviceCommand::Photons(bytes) => device.early(bytes),
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Frames between the two devices of a link: sealed photons one way, credit the other. Always: at
+//! most [`WINDOW`] photon frames are under way, so a slow receiver slows its transmitter.
+
+use qkd_proto::crypto::{self, SystemEntropy};
+use qkd_proto::id::{BlockId, LinkId};
+use qkd_proto::secret::SecretBytes;
+
+/// Photon frames under way at one time.
+pub(super) const WINDOW: u32 = 16;
+
+const PHOTONS: u8 = 1;
+const CREDIT: u8 = 2;
+/// Kind and block.
+const HEADER_BYTES: usize = 9;
+
+/// A frame of the neighbour's device.
+pub(super) enum Frame<'a> {
+    /// Sealed photons of a block.
+    Photons(BlockId, &'a [u8]),
+    /// The receiver has taken one photon frame of this block.
+    Credit(BlockId),
+}
+
+/// Reads a frame's kind and block.
+pub(super) fn open(bytes: &[u8]) -> Option<Frame<'_>> {
+    let (header, body) = bytes.split_at_checked(HEADER_BYTES)?;
+    let block = BlockId(u64::from_be_bytes(*header[1..].first_chunk()?));
+    match header[0] {
+        PHOTONS => Some(Frame::Photons(block, body)),
+        CREDIT if body.is_empty() => Some(Frame::Credit(block)),
+        _ => None,
+    }
+}
+
+/// A credit frame.
+pub(super) fn credit(block: BlockId) -> Vec<u8> {
+    header(CREDIT, block)
+}
+
+/// Seals a photon frame under the session's secret: the quantum channel is not an open wire.
+pub(super) fn seal(secret: &SecretBytes, link: &LinkId, block: BlockId, photons: &[u8]) -> Vec<u8> {
+    let mut frame = header(PHOTONS, block);
+    frame.extend(crypto::seal(secret, &about(link, block), photons, &mut SystemEntropy::new()));
+    frame
+}
+
+/// Opens sealed photons.
+pub(super) fn unseal(secret: &SecretBytes, link: &LinkId, block: BlockId, body: &[u8]) -> Option<SecretBytes> {
+    crypto::open(secret, &about(link, block), body).ok()
+}
+
+fn header(kind: u8, block: BlockId) -> Vec<u8> {
+    let mut frame = vec![kind];
+    frame.extend(block.0.to_be_bytes());
+    frame
+}
+
+fn about(link: &LinkId, block: BlockId) -> Vec<u8> {
+    [link.as_str().as_bytes(), &[0], &block.0.to_be_bytes()].concat()
+}
+
+/// The seed of an emulated device: fresh, or a test's.
+pub(super) fn seed(test: Option<u64>, transmits: bool) -> [u8; 32] {
+    let mut seed = [0; 32];
+    match test {
+        None => qkd_proto::entropy::Entropy::fill(&mut SystemEntropy::new(), &mut seed),
+        Some(number) => {
+            seed[..8].copy_from_slice(&number.to_le_bytes());
+            seed[8] = u8::from(transmits);
+        }
+    }
+    seed
+}

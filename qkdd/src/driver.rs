@@ -1,0 +1,244 @@
+//! The loop: what happened goes to the node, what the node wants done is done. In: events of the
+//! network, the disk, devices, jobs and sockets. Out: effects, performed in order through the gate.
+//! Always: own results come before new work, and nothing here decides anything.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use qkd_proto::id::{CommitId, LinkId, RequestId};
+use qkd_proto::moment::{Moment, Now, UnixMillis};
+use qkd_proto::node::Node;
+use qkd_proto::node::effect::{Action, Commit, Event};
+use qkd_proto::node::gate::Gate;
+use qkd_proto::node::input::Input;
+use qkd_proto::supply::message::SupplyAnswer;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::api::handle::Question;
+use crate::device::{Device, DeviceCommand};
+use crate::network::{Network, NetworkEvent, NetworkEvents};
+use crate::pad_ledger::PadLedger;
+use crate::store::committer::{CommitResult, Committer, SubmitError};
+
+/// Sleeps no longer than this, so that a wrong deadline heals.
+const SLEEP_MAX: Duration = Duration::from_secs(60);
+
+/// The clock that the node is told: monotonic since start, and wall time for records.
+pub struct Clock(Instant);
+
+impl Clock {
+    /// Starts at zero.
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Both times.
+    pub fn now(&self) -> Now {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let wall = UnixMillis(u64::try_from(wall.as_millis()).unwrap_or(u64::MAX));
+        Now { moment: Moment(self.0.elapsed()), wall }
+    }
+}
+
+/// Where inputs come from.
+pub struct Sources {
+    /// The overlay.
+    pub network: NetworkEvents,
+    /// The disk.
+    pub commits: mpsc::Receiver<CommitResult>,
+    /// Devices and jobs.
+    pub inputs: mpsc::Receiver<Input>,
+    /// Sockets.
+    pub questions: mpsc::Receiver<Question>,
+}
+
+/// What performs effects.
+pub struct Driver {
+    /// Decides.
+    pub node: Node,
+    /// Tells the time.
+    pub clock: Clock,
+    /// The overlay.
+    pub network: Network,
+    /// The disk.
+    pub committer: Committer,
+    /// The devices.
+    pub devices: BTreeMap<LinkId, Device>,
+    /// Where jobs report to.
+    pub inputs: mpsc::Sender<Input>,
+    /// The test ledger, if there is one.
+    pub pad_ledger: Option<PadLedger>,
+    /// Holds effects back.
+    pub gate: Gate,
+    /// Commits that found the disk's queue full.
+    pub backlog: VecDeque<Commit>,
+    /// Applications that wait.
+    pub waiting: BTreeMap<RequestId, oneshot::Sender<SupplyAnswer>>,
+    /// Number of the last request.
+    pub last_request: u64,
+}
+
+impl Driver {
+    /// Runs until told to stop, then gives back what must be stopped in order.
+    pub async fn run(mut self, mut sources: Sources, stop: CancellationToken) -> Self {
+        self.drain();
+        loop {
+            let sleep = self.sleep();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return self,
+                Some(result) = sources.commits.recv() => self.commit_ended(result),
+                Some(input) = sources.inputs.recv() => self.feed(input),
+                Some(question) = sources.questions.recv() => self.answer(question),
+                Some(event) = sources.network.recv() => self.network_event(event),
+                () = tokio::time::sleep(sleep) => self.feed(Input::Timer),
+            }
+        }
+    }
+
+    fn sleep(&self) -> Duration {
+        let now = self.clock.now().moment;
+        self.node.deadline().map_or(SLEEP_MAX, |deadline| deadline.since(now).min(SLEEP_MAX))
+    }
+
+    fn feed(&mut self, input: Input) {
+        self.node.handle(self.clock.now(), input);
+        self.drain();
+    }
+
+    /// Performs what the node wants done.
+    fn drain(&mut self) {
+        while let Some(effect) = self.node.next_effect() {
+            if let Some(action) = self.gate.admit(effect) {
+                self.perform(action);
+            }
+        }
+    }
+
+    fn commit_ended(&mut self, result: CommitResult) {
+        match result {
+            CommitResult::Committed(commit) => {
+                for action in self.gate.durable(commit) {
+                    self.perform(action);
+                }
+                self.feed(Input::Committed(commit));
+            }
+            CommitResult::CommitFailed(commit) => self.commit_failed(commit),
+        }
+        while let Some(commit) = self.backlog.pop_front() {
+            if !self.submit(commit) {
+                break;
+            }
+        }
+    }
+
+    fn commit_failed(&mut self, commit: CommitId) {
+        self.gate.failed(commit);
+        self.feed(Input::CommitFailed(commit));
+    }
+
+    fn network_event(&mut self, event: NetworkEvent) {
+        match event {
+            NetworkEvent::LinkUp(link) => self.feed(Input::LinkUp(link)),
+            NetworkEvent::LinkDown(link) => self.feed(Input::LinkDown(link)),
+            NetworkEvent::LinkBytes(link, bytes) => self.feed(Input::LinkBytes(link, bytes)),
+            NetworkEvent::BlockBytes(link, bytes) => self.feed(Input::BlockBytes(link, bytes)),
+            NetworkEvent::PhotonBytes(link, bytes) => self.tell_device(&link, DeviceCommand::Photons(bytes)),
+            NetworkEvent::Advert { bytes, .. } => self.feed(Input::Advert(bytes)),
+            NetworkEvent::Saes(node, bytes) => self.feed(Input::Saes(node, bytes)),
+        }
+    }
+
+    fn answer(&mut self, question: Question) {
+        match question {
+            Question::Supply(request, reply) => {
+                self.last_request += 1;
+                let id = RequestId(self.last_request);
+                self.waiting.insert(id, reply);
+                self.feed(Input::Supply(id, request));
+            }
+            Question::Status(reply) => {
+                let status = self.node.status(self.clock.now().moment, env!("CARGO_PKG_VERSION"));
+                // An asker that left needs no answer.
+                let _ = reply.send(status);
+            }
+            Question::Key(id, reply) => {
+                let _ = reply.send(self.node.key(&id));
+            }
+        }
+    }
+
+    fn perform(&mut self, action: Action) {
+        match action {
+            Action::Commit(commit) => {
+                if self.backlog.is_empty() {
+                    self.submit(commit);
+                } else {
+                    self.backlog.push_back(commit);
+                }
+            }
+            Action::SendLink(link, bytes) => self.network.send_link(&link, bytes),
+            Action::SendBlock(link, bytes) => self.network.send_block(&link, bytes),
+            Action::DropLink(link) => self.network.drop_link(&link),
+            Action::Advert(bytes) => self.network.publish_advert(bytes),
+            Action::PublishSaes(bytes) => self.network.publish_saes(bytes),
+            Action::FindSaes(node) => self.network.find_saes(node),
+            Action::OpenDevice(link, secret) => self.tell_device(&link, DeviceCommand::Open(secret)),
+            Action::CloseDevice(link) => self.tell_device(&link, DeviceCommand::Close),
+            Action::Measure(link, block) => self.tell_device(&link, DeviceCommand::Measure(block)),
+            Action::Run(link, block, job) => {
+                let inputs = self.inputs.clone();
+                tokio::task::spawn_blocking(move || {
+                    // A closed channel means that the daemon stops: nobody needs the result.
+                    let _ = inputs.blocking_send(Input::JobDone(link, block, job.run()));
+                });
+            }
+            Action::Supply(request, answer) => {
+                if let Some(reply) = self.waiting.remove(&request) {
+                    // The key is spent either way: a lost answer is a lost key.
+                    let _ = reply.send(answer);
+                }
+            }
+            Action::NotePadUse(note) => {
+                if let Some(ledger) = &mut self.pad_ledger {
+                    ledger.note(&note);
+                }
+            }
+            Action::Log(event) => log(&event),
+        }
+    }
+
+    /// Hands a commit to the disk; false if it must wait.
+    fn submit(&mut self, commit: Commit) -> bool {
+        match self.committer.submit(commit) {
+            Ok(()) => true,
+            Err(SubmitError::Full(commit)) => {
+                self.backlog.push_front(commit);
+                false
+            }
+            Err(SubmitError::Stopped(commit)) => {
+                self.commit_failed(commit.id);
+                true
+            }
+        }
+    }
+
+    fn tell_device(&mut self, link: &LinkId, command: DeviceCommand) {
+        let Some(device) = self.devices.get(link) else { return };
+        if !device.tell(command) {
+            tracing::warn!(%link, "The device cannot keep up: the link is dropped");
+            self.network.drop_link(link);
+        }
+    }
+}
+
+fn log(event: &Event) {
+    match event {
+        Event::Link(link, news) => tracing::info!(%link, "Link {news}"),
+        Event::BlockDone(link, block, report) => tracing::info!(%link, block = block.0, "Block distilled: {report}"),
+        Event::BlockAborted(link, block, why) => tracing::warn!(%link, block = block.0, "Block gave no key: {why}"),
+        Event::Transfer(news) => tracing::info!("Transfer: {news}"),
+        Event::Alarm(text) => tracing::warn!("Alarm {text}"),
+    }
+}
