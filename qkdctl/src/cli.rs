@@ -43,6 +43,22 @@ enum Command {
     /// Ask any KME for keys (ETSI GS QKD 014)
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Handle the pools of a stopped node
+    #[command(subcommand)]
+    Pool(PoolCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum PoolCommand {
+    /// Discard pools and undelivered keys, the only way out of damaged state
+    Reset {
+        /// Configuration of the node, which must not run
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Say that this is meant
+        #[arg(long)]
+        i_know: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -166,6 +182,7 @@ impl Cli {
                 commands::net::render(&topology, &out, base_port, output)
             }
             Command::Pki(PkiCommand::IssueSae { id, dir }) => commands::net::issue_sae(&id, &dir, output),
+            Command::Pool(PoolCommand::Reset { config, i_know }) => commands::pool::reset(&config, i_know, output),
             Command::Key(KeyCommand::Status { kme, slave }) => block_on(commands::key::status(&kme, &slave, output)),
             Command::Key(KeyCommand::Get { kme, show, slave, number, size }) => {
                 block_on(commands::key::get(&kme, &show, &slave, number, size, output))

@@ -25,6 +25,7 @@ use crate::api::metrics::MetricsSocket;
 use crate::config::{Config, ConfigFaults};
 use crate::device::{self, Device, PlanError};
 use crate::driver::{Clock, Driver, Sources};
+use crate::jobs::Jobs;
 use crate::network::{Network, NetworkError, NetworkSettings};
 use crate::pad_ledger::PadLedger;
 use crate::shutdown;
@@ -168,6 +169,7 @@ async fn assemble(
     let (results, commits) = mpsc::channel(RESULTS_MAX);
     let committer = Committer::start(store, results).map_err(system("committer thread"))?;
     let (inputs, queue) = mpsc::channel(INPUTS_MAX);
+    let jobs = Jobs::start(&inputs).map_err(system("job thread"))?;
     let seed = config.insecure_test.as_ref().and_then(|test| test.emulator_seed);
     let mut devices = BTreeMap::new();
     for plan in link_plans(config)? {
@@ -184,7 +186,7 @@ async fn assemble(
         network,
         committer,
         devices,
-        inputs,
+        jobs,
         pad_ledger,
         gate: Gate::default(),
         backlog: VecDeque::new(),
@@ -226,8 +228,7 @@ impl Sockets {
 
 /// Stops devices, then the network, then the store.
 async fn dismantle(driver: Driver) {
-    let Driver { devices, network, committer, inputs, .. } = driver;
-    drop(inputs);
+    let Driver { devices, network, committer, .. } = driver;
     network.stop().await;
     let stopped = tokio::task::spawn_blocking(move || {
         devices.into_values().for_each(Device::stop);

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::handle::Question;
 use crate::device::{Device, DeviceCommand};
+use crate::jobs::Jobs;
 use crate::network::{Network, NetworkEvent, NetworkEvents};
 use crate::pad_ledger::PadLedger;
 use crate::store::committer::{CommitResult, Committer, SubmitError};
@@ -65,8 +66,8 @@ pub struct Driver {
     pub committer: Committer,
     /// The devices.
     pub devices: BTreeMap<LinkId, Device>,
-    /// Where jobs report to.
-    pub inputs: mpsc::Sender<Input>,
+    /// Does the heavy work.
+    pub jobs: Jobs,
     /// The test ledger, if there is one.
     pub pad_ledger: Option<PadLedger>,
     /// Holds effects back.
@@ -187,13 +188,7 @@ impl Driver {
             Action::OpenDevice(link, secret) => self.tell_device(&link, DeviceCommand::Open(secret)),
             Action::CloseDevice(link) => self.tell_device(&link, DeviceCommand::Close),
             Action::Measure(link, block) => self.tell_device(&link, DeviceCommand::Measure(block)),
-            Action::Run(link, block, job) => {
-                let inputs = self.inputs.clone();
-                tokio::task::spawn_blocking(move || {
-                    // A closed channel means that the daemon stops: nobody needs the result.
-                    let _ = inputs.blocking_send(Input::JobDone(link, block, job.run()));
-                });
-            }
+            Action::Run(link, block, job) => self.jobs.submit(link, block, job),
             Action::Supply(request, answer) => {
                 if let Some(reply) = self.waiting.remove(&request) {
                     // The key is spent either way: a lost answer is a lost key.

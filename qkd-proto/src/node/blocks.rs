@@ -36,7 +36,7 @@ const EPS_COR: f64 = 1e-15;
 /// Pause after a block that gave nothing.
 const ABORT_PAUSE: Duration = Duration::from_millis(500);
 /// Words of a block that may come before the device has seen it.
-const EARLY_WORDS_MAX: usize = 8;
+const EARLY_WORDS_MAX: usize = 2;
 
 impl Node {
     /// Transmitter: starts the next block if the pool has room.
@@ -58,7 +58,7 @@ impl Node {
     /// Receiver: the transmitter starts a block.
     pub(super) fn block_started(&mut self, id: &LinkId, block: BlockId) {
         let Some(link) = self.links.get(id) else { return };
-        if link.role != Role::Receiver || block <= link.last_block {
+        if link.role != Role::Receiver || block <= link.last_block || !link.is_of_session(block) {
             return self.drop_link(id, "a block started out of turn");
         }
         if let Some(old) = link.run.as_ref().map(|run| run.block) {
@@ -165,7 +165,7 @@ impl Node {
                     BlockEffect::Run(job) => self.outbox.act(Action::Run(id.clone(), block, job)),
                     BlockEffect::MakeTag(text) => match self.sign_block(id, &text) {
                         Some(tag) => inputs.push(BlockInput::OwnTag(tag)),
-                        None => return self.give_up(id, block, "no pad is left to authenticate with"),
+                        None => return self.no_pad_left(id, block),
                     },
                     BlockEffect::CheckTag(text, tag) => {
                         let valid = self.check_block(id, &text, &tag);
@@ -174,6 +174,15 @@ impl Node {
                     BlockEffect::Done(outcome) => return self.block_ended(id, block, *outcome),
                 }
             }
+        }
+    }
+
+    /// No block can be authenticated now. If none ever can, the link starts anew.
+    fn no_pad_left(&mut self, id: &LinkId, block: BlockId) {
+        self.give_up(id, block, "no pad is left to authenticate with");
+        let left = self.links.get(id).and_then(|link| link.pool.as_ref()).map_or(0, |pool| pool.send().available());
+        if left < TAG_PAD_BYTES as u64 {
+            self.drop_link(id, "its pool is used up");
         }
     }
 

@@ -11,7 +11,7 @@ use crate::crypto;
 use crate::distill::plan::Role;
 use crate::id::{BlockId, Incarnation, LinkId, Nonce};
 use crate::pool::message::{DepositOffer, PoolMessage};
-use crate::pool::{Direction, WINDOW_BYTES};
+use crate::pool::{Direction, PAD_BLOCK_BYTES, WINDOW_BYTES};
 
 /// When an unanswered reservation is asked for again.
 const RESERVATION_RETRY: Duration = Duration::from_secs(1);
@@ -37,6 +37,12 @@ impl Node {
         let Some(link) = self.links.get_mut(id) else { return };
         if link.role != Role::Receiver {
             return self.drop_link(id, "a receiver offered a deposit");
+        }
+        if !link.is_of_session(offer.block) {
+            return;
+        }
+        if link.pool.as_ref().is_some_and(|pool| !pool.is_plausible(&offer)) {
+            return self.drop_link(id, "a deposit was offered where none can be");
         }
         if link.run.as_ref().is_some_and(|run| run.block == offer.block) {
             link.offer = Some(offer);
@@ -104,8 +110,7 @@ impl Node {
         let Some(to) = pool.send().wants_reservation(WINDOW_BYTES) else { return };
         pool.send_mut().reserve(to);
         link.marks.send_reserved = to;
-        let marks = link.next_marks();
-        link.last_commit = Some(self.outbox.commit(Lane::Link(id.clone()), vec![marks]));
+        link.commit_marks(Vec::new(), &mut self.outbox);
         self.ask_reservation(id);
     }
 
@@ -127,13 +132,13 @@ impl Node {
             return;
         }
         let recorded = link.marks.recv_reserved;
-        if from == recorded && to > recorded {
+        let held = link.pool.as_ref().map_or(0, |pool| pool.receive().held());
+        if from == recorded && to > recorded && to.div_ceil(PAD_BLOCK_BYTES as u64) <= held {
             link.marks.recv_reserved = to;
             if let Some(pool) = &mut link.pool {
                 pool.receive_mut().reserve(to);
             }
-            let marks = link.next_marks();
-            link.last_commit = Some(self.outbox.commit(Lane::Link(id.clone()), vec![marks]));
+            link.commit_marks(Vec::new(), &mut self.outbox);
         } else if to != recorded {
             return self.drop_link(id, &format!("a reservation from {from} to {to} does not go on at {recorded}"));
         }
@@ -145,6 +150,9 @@ impl Node {
         let Some(link) = self.links.get_mut(id) else { return };
         if !matches!(link.phase, Phase::Session { own, .. } if own == nonce) {
             return;
+        }
+        if to > link.durable.send_reserved || link.durable.pool != link.marks.pool {
+            return self.drop_link(id, "the neighbour acknowledges what was not asked");
         }
         if let Some(pool) = &mut link.pool {
             pool.send_mut().acknowledge(to);

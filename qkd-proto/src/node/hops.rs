@@ -9,8 +9,8 @@ use crate::mac::ONE_TIME_KEY_BYTES;
 use crate::pool::LinkKeyPool;
 use crate::relay::hop::{self, HopPlace};
 use crate::relay::message::{
-    HopFrame, LetterBody, LinkState, REASON_CHARS_MAX, ROUTE_LINKS_MAX, RelayMessage, TRANSFER_BYTES_MAX,
-    TransferHeader,
+    HopFrame, KEY_BYTES_MAX, LetterBody, LinkState, REASON_CHARS_MAX, ROUTE_LINKS_MAX, RelayMessage,
+    TRANSFER_BYTES_MAX, TransferHeader,
 };
 use crate::relay::route;
 use crate::relay::session::CONFIRMATION_PAD_BYTES;
@@ -36,6 +36,8 @@ impl Node {
             Err(why) => return self.log(Event::Link(id.clone(), format!("a relay frame is refused: {why}"))),
         };
         let Some(bits) = self.take_hop(id, frame) else { return };
+        // The transmitter makes up for what its neighbour spends, too.
+        self.start_block(id);
         let hop = usize::from(frame.hop) + 1;
         if hop + 1 == nodes.len() {
             return self.arrived(frame.header.clone(), bits);
@@ -51,7 +53,7 @@ impl Node {
         let HopFrame { header, hop, body, .. } = frame;
         let hop = usize::from(*hop);
         let length = u64::from(header.count) * u64::from(header.key_bytes) + CONFIRMATION_PAD_BYTES as u64;
-        if header.count == 0 || header.key_bytes == 0 || length != body.len() as u64 {
+        if header.count == 0 || !(1..=KEY_BYTES_MAX).contains(&header.key_bytes) || length != body.len() as u64 {
             return Err(format!("{} bytes are not {} keys of {}", body.len(), header.count, header.key_bytes));
         }
         if body.len() > TRANSFER_BYTES_MAX + CONFIRMATION_PAD_BYTES || header.route.len() > ROUTE_LINKS_MAX {

@@ -1,6 +1,9 @@
 //! One end of one link, as the node keeps it.
 
-use super::effect::{Record, Table};
+use std::collections::VecDeque;
+
+use super::effect::{Lane, Record, Table};
+use super::outbox::Outbox;
 use super::settings::LinkPlan;
 use crate::crypto::{PublicKey, Signature};
 use crate::distill::plan::Role;
@@ -16,6 +19,9 @@ use crate::topology::RosterLink;
 
 /// Clean blocks that end a quarantine.
 pub(super) const CLEAN_BLOCKS: u32 = 3;
+
+/// Blocks of one link session; above these bits their numbers tell the sessions apart.
+pub(super) const SESSION_BLOCK_BITS: u32 = 32;
 
 /// Where a link is between unplugged and in use.
 pub(super) enum Phase {
@@ -62,6 +68,10 @@ pub(super) struct Link {
     pub(super) phase: Phase,
     pub(super) pool: Option<LinkKeyPool>,
     pub(super) marks: MarksRecord,
+    /// Its marks as they are on stable storage.
+    pub(super) durable: MarksRecord,
+    /// Marks on their way there.
+    pub(super) written: VecDeque<(CommitId, MarksRecord)>,
     pub(super) certificate: Option<[Signature; 2]>,
     pub(super) run: Option<BlockRun>,
     pub(super) last_block: BlockId,
@@ -100,9 +110,30 @@ impl Link {
     }
 
     /// The record of its marks, one write further.
-    pub(super) fn next_marks(&mut self) -> Record {
+    fn next_marks(&mut self) -> Record {
         self.marks.sequence += 1;
         Record { table: Table::Marks, key: self.key(), value: Some(self.marks.encode()) }
+    }
+
+    /// Makes `records` and then its marks, one write further, durable.
+    pub(super) fn commit_marks(&mut self, mut records: Vec<Record>, outbox: &mut Outbox) -> CommitId {
+        records.push(self.next_marks());
+        let commit = outbox.commit(Lane::Link(self.roster.id.clone()), records);
+        self.written.push_back((commit, self.marks));
+        self.last_commit = Some(commit);
+        commit
+    }
+
+    /// `commit` is durable, and with it all marks written no later.
+    pub(super) fn committed(&mut self, commit: CommitId) {
+        while let Some((_, marks)) = self.written.pop_front_if(|(of, _)| *of <= commit) {
+            self.durable = marks;
+        }
+    }
+
+    /// True if `block` is of this link session: stale news of an older one says nothing.
+    pub(super) fn is_of_session(&self, block: BlockId) -> bool {
+        block.0 >> SESSION_BLOCK_BITS == self.last_block.0 >> SESSION_BLOCK_BITS
     }
 
     /// The record of its pool.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::Node;
-use super::effect::{Action, Event, Lane};
-use super::link::Phase;
+use super::effect::{Action, Event};
+use super::link::{Phase, SESSION_BLOCK_BITS};
 use super::message::{NEIGHBOUR_BYTES_MAX, NEIGHBOUR_VERSION, NeighbourMessage};
 use super::timers::Timer;
 use crate::codec;
@@ -12,10 +12,10 @@ use crate::crypto;
 use crate::distill::plan::Role;
 use crate::id::{BlockId, CommitId, LinkId};
 use crate::labels;
-use crate::mac;
 use crate::pool::LinkKeyPool;
 use crate::pool::handshake::{self, Agreement, Handshake, Introduction};
 use crate::pool::message::{PoolMessage, Resume, SignedHello};
+use crate::pool::record::HOLES_MAX;
 use crate::relay::message::RelayMessage;
 
 /// How long a handshake may take.
@@ -23,6 +23,9 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Node {
     pub(super) fn link_up(&mut self, id: &LinkId) {
+        if self.links.get(id).is_some_and(|link| !matches!(link.phase, Phase::Down)) {
+            self.link_down(id);
+        }
         let introduction = self.introduction(id);
         let Some(introduction) = introduction else { return };
         let (handshake, hello) = Handshake::start(introduction, &self.settings.identity, &mut *self.entropy);
@@ -44,7 +47,10 @@ impl Node {
         for timer in [Timer::Handshake, Timer::Block, Timer::NextBlock, Timer::Reservation] {
             self.timers.stop(&timer(id.clone()));
         }
+        let opening = link.last_commit;
         self.outbox.act(Action::CloseDevice(id.clone()));
+        // An opening that still waits for its commit is undone after it.
+        self.outbox.act_after(opening, Action::CloseDevice(id.clone()));
         if was_up {
             self.log(Event::Link(id.clone(), "down".into()));
             self.advertise_soon(Duration::ZERO);
@@ -91,17 +97,18 @@ impl Node {
             data_dir: self.settings.data_dir,
             ledger_sequence: self.ledger_sequence,
             resume: self.resume_offer(id),
+            send_next: link.pool.as_ref().map_or(0, |pool| pool.send().next()),
+            send_runs: link.pool.as_ref().map_or(Vec::new(), |pool| pool.send().runs()),
             marks: link.marks,
         })
     }
 
-    /// The pool to resume; an empty one cannot authenticate a block, so it is not worth resuming.
+    /// The pool to resume, with the marks that are durable: others could be taken back by a crash.
     fn resume_offer(&self, id: &LinkId) -> Option<Resume> {
         let link = self.links.get(id)?;
-        let pool = link.pool.as_ref()?;
-        let tag = mac::TAG_PAD_BYTES as u64;
-        let worth = pool.send().stored() >= tag && pool.receive().stored() >= tag;
-        worth.then(|| pool.resume_offer(&link.marks))
+        let pool = link.pool.as_ref().filter(|pool| link.durable.pool == Some(pool.id()))?;
+        let holes = pool.send().holes().len() + pool.receive().holes().len();
+        (holes <= HOLES_MAX / 2).then(|| pool.resume_offer(&link.durable))
     }
 
     fn pool_message(&mut self, id: &LinkId, message: PoolMessage) {
@@ -161,15 +168,14 @@ impl Node {
         }
         link.marks.peer = Some(agreement.peer);
         link.phase = Phase::Session { own: agreement.own_nonce, peer: agreement.peer_nonce };
-        link.last_block = BlockId(0);
+        let session = crypto::sha256(&[&agreement.transcript]);
+        link.last_block = BlockId(u64::from(u16::from_be_bytes([session[0], session[1]])) << SESSION_BLOCK_BITS);
         link.certificate = Some(match link.role {
             Role::Transmitter => [own_certificate, agreement.peer_certificate],
             Role::Receiver => [agreement.peer_certificate, own_certificate],
         });
-        let marks = link.next_marks();
-        let records = link.pool_record().into_iter().chain([marks]).collect();
-        let commit = self.outbox.commit(Lane::Link(id.clone()), records);
-        link.last_commit = Some(commit);
+        let records = link.pool_record().into_iter().collect();
+        let commit = link.commit_marks(records, &mut self.outbox);
         let secret = crypto::derive(&[], &agreement.secret, labels::derive::LINK_DEVICE, &[], 32);
         self.outbox.act_after(Some(commit), Action::OpenDevice(id.clone(), secret));
         let news = if fresh { "session with a new pool (computational bootstrap)" } else { "session, pool resumed" };

@@ -26,6 +26,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::control::reply::AlarmReply;
 use crate::entropy::Entropy;
+use crate::hybrid::HybridAnswer;
 use crate::id::{CommitId, KeyId, LinkId, NodeId, RequestId, SessionId, TransferId};
 use crate::moment::{Moment, Now};
 use crate::relay::adverts::AdvertBook;
@@ -59,7 +60,7 @@ pub struct Node {
     advert_sequence: u64,
     directory: Directory,
     out_sessions: BTreeMap<NodeId, OutSession>,
-    in_sessions: BTreeMap<NodeId, Vec<(SessionId, EndSession)>>,
+    in_sessions: BTreeMap<NodeId, Vec<(SessionId, EndSession, HybridAnswer)>>,
     transfers: BTreeMap<TransferId, Transfer>,
     key_ids: BTreeMap<KeyId, (TransferId, usize)>,
     requests: BTreeMap<RequestId, KeyRequest>,
@@ -67,6 +68,7 @@ pub struct Node {
     unclaimed: BTreeSet<TransferId>,
     delivery_poisoned: bool,
     last_delivery: Option<CommitId>,
+    /// Rises with every write of the ledger, and with every run: no restart takes it back.
     ledger_sequence: u64,
     alarms: BTreeMap<(String, String), AlarmReply>,
     #[cfg(feature = "sim")]
@@ -88,7 +90,7 @@ impl Node {
             Input::DeviceKey(link, block, bits) => self.device_key(&link, block, bits),
             Input::DeviceFailed(link, block, why) => self.device_failed(&link, block, &why),
             Input::JobDone(link, block, result) => self.job_done(&link, block, result),
-            Input::Committed(commit) => self.outbox.durable(commit),
+            Input::Committed(commit) => self.committed_durably(commit),
             Input::CommitFailed(commit) => self.commit_failed(commit),
             Input::Supply(request, question) => self.supply(request, question),
             Input::Timer => {}
@@ -120,6 +122,14 @@ impl Node {
             Timer::Session(peer) => self.session_overdue(&peer),
             Timer::Transfer(transfer) => self.transfer_overdue(transfer),
             Timer::Request(request) => self.request_overdue(request),
+        }
+    }
+
+    fn committed_durably(&mut self, commit: CommitId) {
+        if let Some(Lane::Link(id)) = self.outbox.durable(commit)
+            && let Some(link) = self.links.get_mut(&id)
+        {
+            link.committed(commit);
         }
     }
 

@@ -42,9 +42,9 @@ impl Outbox {
         id
     }
 
-    /// A commit is durable.
-    pub(super) fn durable(&mut self, commit: CommitId) {
-        self.open.remove(&commit);
+    /// A commit is durable: its lane.
+    pub(super) fn durable(&mut self, commit: CommitId) -> Option<Lane> {
+        self.open.remove(&commit)
     }
 
     /// A commit failed: its lane.

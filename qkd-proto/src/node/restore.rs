@@ -74,6 +74,7 @@ impl Node {
         if member.is_none_or(|member| member.key != settings.identity.public()) {
             return Err(RestoreError::NotMember(settings.id));
         }
+        let incarnation = settings.incarnation;
         let mut node = Self {
             settings,
             entropy,
@@ -93,7 +94,7 @@ impl Node {
             unclaimed: BTreeSet::new(),
             delivery_poisoned: false,
             last_delivery: None,
-            ledger_sequence: 0,
+            ledger_sequence: incarnation.0.saturating_mul(1 << 32),
             alarms: BTreeMap::new(),
             #[cfg(feature = "sim")]
             reuse_pads: false,
@@ -129,8 +130,12 @@ impl Node {
                 }
                 // A crash between a new pool and its marks: nothing of it was used.
                 (Some(marks), _) => link.marks = MarksRecord { pool: None, ..marks },
-                (None, None) => {}
+                // From here on a missing mark file is a loss, and a crash within the first session is none.
+                (None, None) => {
+                    link.commit_marks(Vec::new(), &mut self.outbox);
+                }
             }
+            link.durable = link.marks;
             self.links.insert(id, link);
         }
         Ok(())
@@ -152,6 +157,8 @@ impl Node {
             phase: Phase::Down,
             pool: None,
             marks: MarksRecord::default(),
+            durable: MarksRecord::default(),
+            written: Default::default(),
             certificate: None,
             run: None,
             last_block: BlockId(0),
@@ -165,7 +172,6 @@ impl Node {
 
     fn restore_transfers(&mut self, records: &[(Vec<u8>, SecretBytes)]) -> Result<(), RestoreError> {
         let unreadable = |error| RestoreError::Record { table: Table::Transfers, error };
-        self.ledger_sequence = records.len() as u64;
         for (_, bytes) in records {
             let record = TransferRecord::decode(bytes).map_err(unreadable)?;
             let contradiction = || unreadable(CodecError::Malformed("it contradicts itself".into()));

@@ -24,8 +24,10 @@ const TRANSFERS_MAX: usize = 100_000;
 impl Node {
     pub(super) fn session_offered(&mut self, from: &NodeId, session: SessionId, offer: &HybridOffer) {
         let known = self.in_sessions.entry(from.clone()).or_default();
-        if known.iter().any(|(id, _)| *id == session) {
-            return;
+        if let Some((_, _, answer)) = known.iter().find(|(id, ..)| *id == session) {
+            // The first answer was lost. Another one would make another secret.
+            let answer = answer.clone();
+            return self.send_letter(from, LetterBody::SessionAnswer { session, answer });
         }
         match hybrid::answer(offer, &mut *self.entropy) {
             Err(error) => self.log(Event::Transfer(format!("session of {from}: {error}"))),
@@ -33,14 +35,15 @@ impl Node {
                 if known.len() == SESSIONS_PER_ORIGIN {
                     known.remove(0);
                 }
-                known.push((session, EndSession::new(session, from, &self.settings.id, &secret)));
+                let keys = EndSession::new(session, from, &self.settings.id, &secret);
+                known.push((session, keys, answer.clone()));
                 self.send_letter(from, LetterBody::SessionAnswer { session, answer });
             }
         }
     }
 
     fn in_session_of(&self, origin: &NodeId, session: SessionId) -> Option<&EndSession> {
-        self.in_sessions.get(origin)?.iter().find(|(id, _)| *id == session).map(|(_, session)| session)
+        self.in_sessions.get(origin)?.iter().find(|(id, ..)| *id == session).map(|(_, session, _)| session)
     }
 
     /// The bits of a transfer are here.

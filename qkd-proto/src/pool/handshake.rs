@@ -8,8 +8,9 @@
 //! discarded and a new one starts from `HKDF(psk, X25519 || ML-KEM-768, both incarnations)`.
 
 use super::message::{Exchange, HelloText, Resume, SignedHello};
-use super::record::{HOLES_MAX, MarksRecord, PeerMemory};
+use super::record::{BLOCKS_AHEAD_MAX, HOLES_MAX, MarksRecord, PeerMemory};
 use super::stock::{BOOTSTRAP_BYTES, BootstrapStock};
+use super::{AUTHENTICATION_FLOOR_BYTES, PAD_BLOCK_BYTES};
 use crate::codec::{self, Bytes};
 use crate::crypto::{self, IdentityKey, PublicKey, Signature};
 use crate::entropy::{Entropy, draw};
@@ -44,6 +45,10 @@ pub struct Introduction {
     pub ledger_sequence: u64,
     /// The pool to resume, if there is one.
     pub resume: Option<Resume>,
+    /// First byte of the own direction not handed out.
+    pub send_next: u64,
+    /// Blocks held in the own direction, as ranges.
+    pub send_runs: Vec<(u64, u64)>,
     /// This end's marks, which remember the neighbour.
     pub marks: MarksRecord,
 }
@@ -91,7 +96,7 @@ enum Step {
     /// Transmitter, after its offer.
     AwaitAnswer { secret: HybridSecret, offer: HybridOffer, sent: [u8; 32] },
     /// Receiver, after its answer.
-    AwaitDone { secret: SecretBytes, sent: [u8; 32], theirs: HelloText, discarded: Option<String> },
+    AwaitDone { secret: SecretBytes, sent: [u8; 32], theirs: HelloText, resumes: bool, discarded: Option<String> },
     /// Over.
     Over,
 }
@@ -145,8 +150,9 @@ impl Handshake {
             (Step::AwaitOffer, Exchange::Offer(offer)) => {
                 let (answer, secret) = hybrid::answer(offer, entropy)?;
                 let (resume, discarded) = self.judge(&theirs);
+                let resumes = resume.is_some();
                 let reply = self.say(Some(hash(message)), resume, Exchange::Answer(answer), key);
-                self.step = Step::AwaitDone { secret, sent: hash(&reply), theirs, discarded };
+                self.step = Step::AwaitDone { secret, sent: hash(&reply), theirs, resumes, discarded };
                 Ok(Progress { reply: Some(reply), agreement: None })
             }
             (Step::AwaitAnswer { secret, offer, sent }, Exchange::Answer(answer)) => {
@@ -158,12 +164,13 @@ impl Handshake {
                 let agreement = self.agree(secret, hash(&done), theirs, agreed, discarded);
                 Ok(Progress { reply: Some(done), agreement: Some(agreement) })
             }
-            (Step::AwaitDone { secret, sent, theirs: first, discarded }, Exchange::Done) => {
+            (Step::AwaitDone { secret, sent, theirs: first, resumes, discarded }, Exchange::Done) => {
                 self.expect_answer_to(&theirs, &sent)?;
                 if theirs.nonce != first.nonce {
                     return Err(Refusal::Unexpected("the session"));
                 }
-                let agreed = theirs.resume.is_some();
+                // Both must want it: the neighbour alone cannot override what this end found.
+                let agreed = resumes && theirs.resume.is_some();
                 let lost = !agreed && self.introduction.resume.is_some();
                 let why = discarded.or(lost.then(|| "the neighbour found a contradiction".into()));
                 Ok(Progress { reply: None, agreement: Some(self.agree(secret, hash(message), first, agreed, why)) })
@@ -225,7 +232,7 @@ impl Handshake {
     fn judge(&self, theirs: &HelloText) -> (Option<Resume>, Option<String>) {
         let own = self.introduction.resume.as_ref();
         let why = self.rolled_back(theirs).or_else(|| match (own, &theirs.resume) {
-            (Some(own), Some(theirs)) => contradiction(own, theirs),
+            (Some(own), Some(theirs)) => contradiction(own, theirs).or_else(|| self.too_little(theirs)),
             (Some(_), None) => Some("the neighbour has no pool to resume".into()),
             (None, _) => None,
         });
@@ -233,6 +240,23 @@ impl Handshake {
             (Some(own), Some(_), None) => (Some(own.clone()), None),
             _ => (None, why.filter(|_| own.is_some())),
         }
+    }
+
+    /// A pool that leaves an end without pads to authenticate with is not worth going on with.
+    fn too_little(&self, theirs: &Resume) -> Option<String> {
+        let Introduction { link, own, send_next, send_runs, .. } = &self.introduction;
+        let side = usize::from(*own != link.transmitter);
+        let first = (*send_next).max(theirs.recv_floor);
+        let bytes = |(from, to): (u64, u64)| {
+            let (from, to) = (from * PAD_BLOCK_BYTES as u64, to.min(theirs.held[side]) * PAD_BLOCK_BYTES as u64);
+            to.saturating_sub(from.max(first))
+        };
+        let lost = |run: (u64, u64)| -> u64 {
+            let holes = theirs.holes[side].iter().map(|hole| (hole.0.clamp(run.0, run.1), hole.1.clamp(run.0, run.1)));
+            holes.map(bytes).fold(0, u64::saturating_add)
+        };
+        let left: u64 = send_runs.iter().map(|&run| bytes(run).saturating_sub(lost(run))).sum();
+        (left < AUTHENTICATION_FLOOR_BYTES).then(|| format!("{left} bytes of pad are left"))
     }
 
     /// Compares what the neighbour says of itself with what this end remembers.
@@ -321,6 +345,13 @@ fn contradiction(own: &Resume, theirs: &Resume) -> Option<String> {
     }
     if theirs.recv_reserved > own.send_reserved || own.recv_reserved > theirs.send_reserved {
         return Some("a mark is behind what the other end recorded".into());
+    }
+    if theirs.recv_floor > theirs.recv_reserved || theirs.recv_floor > own.send_reserved {
+        return Some("the neighbour's floor is beyond what is reserved".into());
+    }
+    let far = |side: usize| own.held[side].abs_diff(theirs.held[side]) > BLOCKS_AHEAD_MAX;
+    if (0..2).any(far) {
+        return Some("the two ends' stores are too far apart".into());
     }
     let holes: usize = own.holes.iter().chain(&theirs.holes).map(Vec::len).sum();
     if holes > HOLES_MAX {

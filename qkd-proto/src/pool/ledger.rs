@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::record::SideRecord;
+use super::record::{BLOCK_INDEX_MAX, SideRecord};
 use super::{LinkKey, PAD_BLOCK_BYTES};
 use crate::secret::SecretBytes;
 
@@ -89,15 +89,7 @@ impl Ledger {
 
     /// Bytes from `next` on that both ends hold, reserved or not.
     pub fn available(&self) -> u64 {
-        self.bytes_below(self.usable)
-    }
-
-    /// Bytes from `next` on that are durable at this end.
-    pub fn stored(&self) -> u64 {
-        self.bytes_below(self.held)
-    }
-
-    fn bytes_below(&self, end: u64) -> u64 {
+        let end = self.usable;
         let first = self.next / BLOCK;
         let lost: u64 = self.holes.iter().map(|&(from, to)| to.min(end).saturating_sub(from.max(first))).sum();
         let whole = end.saturating_sub(first).saturating_sub(lost) * BLOCK;
@@ -105,13 +97,33 @@ impl Ledger {
         whole.saturating_sub(partly)
     }
 
-    /// Bytes that may be spent at once.
+    /// Bytes held between `next` and the acknowledged reservation: those may be spent at once.
     pub fn ready(&self) -> u64 {
-        self.acknowledged.saturating_sub(self.next)
+        self.held_between(self.next, self.acknowledged)
+    }
+
+    /// Blocks held, as ranges: sorted, apart.
+    pub fn runs(&self) -> Vec<(u64, u64)> {
+        let mut runs: Vec<(u64, u64)> = Vec::new();
+        for &index in self.blocks.keys() {
+            match runs.last_mut() {
+                Some(last) if last.1 == index => last.1 += 1,
+                _ => runs.push((index, index + 1)),
+            }
+        }
+        runs
+    }
+
+    fn held_between(&self, from: u64, to: u64) -> u64 {
+        let blocks = self.blocks.range(from / BLOCK..to.max(from).div_ceil(BLOCK)).map(|(index, _)| *index);
+        blocks.map(|index| ((index + 1) * BLOCK).min(to).saturating_sub((index * BLOCK).max(from))).sum()
     }
 
     /// Keeps the bytes of block `index`, unless they are spent.
     pub fn hold(&mut self, index: u64, bytes: SecretBytes) {
+        if index >= BLOCK_INDEX_MAX {
+            return;
+        }
         self.held = self.held.max(index + 1);
         if (index + 1) * BLOCK > self.next && !self.is_hole(index) && bytes.len() == PAD_BLOCK_BYTES {
             self.blocks.insert(index, bytes);
@@ -152,8 +164,20 @@ impl Ledger {
 
     /// Where the next reservation should end, if one is due: enough is usable, too little is ready.
     pub fn wants_reservation(&self, window: u64) -> Option<u64> {
-        let end = (self.usable * BLOCK).min(self.reserved.max(self.next) + window);
-        (self.acknowledged == self.reserved && self.ready() < window && end > self.reserved).then_some(end)
+        if self.acknowledged != self.reserved || self.ready() >= window {
+            return None;
+        }
+        // Holes have no bytes: a window that lay in one would never be used up.
+        let from = self.reserved.max(self.next);
+        let (mut end, mut gained) = (from, 0);
+        for &index in self.blocks.range(from / BLOCK..self.usable.max(from / BLOCK)).map(|(index, _)| index) {
+            end = (index + 1) * BLOCK;
+            gained += end - from.max(index * BLOCK);
+            if gained >= window {
+                break;
+            }
+        }
+        (end > self.reserved).then_some(end)
     }
 
     /// This end's record says `to`.

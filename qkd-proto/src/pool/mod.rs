@@ -22,7 +22,7 @@ use crate::id::{BlockId, PoolId};
 use crate::mac::{self, AuthTag, PadStock};
 use crate::secret::SecretBytes;
 use message::{DepositOffer, Resume};
-use record::{MarksRecord, PoolRecord};
+use record::{BLOCK_INDEX_MAX, BLOCKS_AHEAD_MAX, MarksRecord, PoolRecord};
 
 /// Bytes of one pad block.
 pub const PAD_BLOCK_BYTES: usize = 4096;
@@ -171,6 +171,8 @@ impl LinkKeyPool {
             self.sides[side].confirm(high);
         }
         self.send_mut().resume_at(theirs.recv_floor, theirs.recv_reserved);
+        // A pool that goes on authenticates from itself: the ends may differ in whether the bootstrap is over.
+        self.stock = None;
         self.forget_undeposited();
     }
 
@@ -201,6 +203,16 @@ impl LinkKeyPool {
         let first = [forward.held(), reverse.held()];
         let offer = DepositOffer { block, prior, first, count };
         Some((offer, self.cut(&offer, whole)))
+    }
+
+    /// True if an honest transmitter can have made this offer: it goes on where this end's blocks end,
+    /// or a little further.
+    pub fn is_plausible(&self, offer: &DepositOffer) -> bool {
+        (0..2).all(|side| {
+            let (held, first) = (self.sides[side].held(), offer.first[side]);
+            let count = u64::from(offer.count[side]);
+            first >= held && first - held <= BLOCKS_AHEAD_MAX && count <= BLOCKS_AHEAD_MAX && first < BLOCK_INDEX_MAX
+        })
     }
 
     /// Receiver: deposits where the transmitter says. None if it does not hold the same bits.

@@ -15,6 +15,10 @@ pub const POOL_RECORD_VERSION: u8 = 1;
 pub const POOL_RECORD_BYTES_MAX: usize = 64 << 10;
 /// Holes that a direction may have; beyond, the pool is made anew.
 pub const HOLES_MAX: usize = 256;
+/// Blocks that one end may be ahead of the other; beyond, it is not telling the truth.
+pub const BLOCKS_AHEAD_MAX: u64 = RING_SLOTS;
+/// Highest index of a block: offsets stay far below the limit of their type.
+pub const BLOCK_INDEX_MAX: u64 = 1 << 48;
 /// Slots of the ring of pad blocks, per link and direction: 256 MiB.
 pub const RING_SLOTS: u64 = 1 << 16;
 

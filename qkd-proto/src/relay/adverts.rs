@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::letter::{self, LetterError};
-use super::message::{ADVERT_BYTES_MAX, AdvertLink, AdvertText, LinkState};
+use super::message::{ADVERT_BYTES_MAX, AdvertLink, AdvertText, LEVEL_MAX, LinkState, RATE_MAX};
 use crate::crypto::Signature;
 use crate::id::{Incarnation, LinkId, NodeId};
 use crate::labels;
@@ -39,6 +39,9 @@ pub enum AdvertError {
         /// Of what.
         link: LinkId,
     },
+    /// A level or a rate that no number of bits has.
+    #[error("advert: the level or rate of link {0} is out of range")]
+    Range(LinkId),
     /// A link certificate that one of the ends did not sign.
     #[error("advert: the certificate of link {0} is not by both ends")]
     Certificate(LinkId),
@@ -116,6 +119,9 @@ impl AdvertBook {
     fn check_link(&mut self, origin: &NodeId, end: &AdvertLink, roster: &Roster) -> Result<(), AdvertError> {
         let not_own = || AdvertError::NotOwn { origin: origin.clone(), link: end.link.clone() };
         let link = roster.link(&end.link).filter(|link| link.far_end(origin).is_some()).ok_or_else(not_own)?;
+        if end.level > LEVEL_MAX || end.rate > RATE_MAX {
+            return Err(AdvertError::Range(link.id.clone()));
+        }
         let Some(certificate) = end.certificate else { return Ok(()) };
         if self.certified.get(&link.id) == Some(&certificate) {
             return Ok(());

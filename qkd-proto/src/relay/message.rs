@@ -19,6 +19,12 @@ pub const TRANSFER_BYTES_MAX: usize = 16 << 10;
 pub const LETTER_BYTES_MAX: usize = 8 << 10;
 /// Largest advert, in bytes: 60 links.
 pub const ADVERT_BYTES_MAX: usize = 16 << 10;
+/// Highest level that an advert may tell.
+pub const LEVEL_MAX: u8 = 15;
+/// Highest rate that an advert may tell.
+pub const RATE_MAX: u8 = 31;
+/// Longest key of a transfer, in bytes.
+pub const KEY_BYTES_MAX: u32 = 1024;
 /// Longest reason that a peer may give, in characters.
 pub const REASON_CHARS_MAX: usize = 200;
 

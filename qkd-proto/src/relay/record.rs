@@ -12,8 +12,8 @@ use crate::secret::SecretBytes;
 
 /// Version of the records here.
 pub const TRANSFER_RECORD_VERSION: u8 = 1;
-/// Largest record, in bytes.
-pub const TRANSFER_RECORD_BYTES_MAX: usize = 64 << 10;
+/// Largest record, in bytes: 128 local keys of 8,192 bits, and room for the rest.
+pub const TRANSFER_RECORD_BYTES_MAX: usize = 256 << 10;
 
 /// This end's part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,4 +2,5 @@
 
 pub(crate) mod key;
 pub(crate) mod net;
+pub(crate) mod pool;
 pub(crate) mod status;
