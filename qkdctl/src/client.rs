@@ -8,6 +8,7 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use qkd_proto::control::reply::ErrorReply;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
@@ -49,6 +50,18 @@ pub(crate) async fn ask_daemon(socket: &Path, path: &str) -> Result<(StatusCode,
     })?;
     let request = Request::get(path).header("host", "qkdd").body(Full::default());
     send(stream, request.map_err(|error| Failure::Usage(error.to_string()))?).await
+}
+
+/// The reply of the daemon behind a control socket, if it did what was asked.
+///
+/// # Errors
+/// If no daemon answers, or it refuses.
+pub async fn ask<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T, Failure> {
+    let (status, body) = ask_daemon(socket, path).await?;
+    if status == StatusCode::OK {
+        return from_json(&body);
+    }
+    Err(Failure::Refused(from_json::<ErrorReply>(&body)?.error))
 }
 
 /// A JSON body as a value.

@@ -32,7 +32,7 @@ impl From<Exit> for ExitCode {
 
 /// Why a command did not do what it should.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Failure {
+pub enum Failure {
     /// The other side said no, or a file could not be used.
     #[error("{0}")]
     Refused(String),
@@ -45,7 +45,8 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    pub(crate) fn exit(&self) -> Exit {
+    /// The exit code that tells of it.
+    pub fn exit(&self) -> Exit {
         match self {
             Self::Refused(_) => Exit::Failed,
             Self::Usage(_) => Exit::Usage,

@@ -23,15 +23,45 @@ use crate::net::Net;
 /// Longest wait for a connection.
 const CONNECT_WAIT_MAX: Duration = Duration::from_secs(10);
 
+/// Why a KME gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Unanswered {
+    /// The request did not leave.
+    #[error("{0}")]
+    NotSent(Failure),
+    /// The request may have been carried out.
+    #[error("{0}")]
+    Unknown(Failure),
+}
+
+impl From<Unanswered> for Failure {
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::NotSent(failure) | Unanswered::Unknown(failure) => failure,
+        }
+    }
+}
+
 /// A KME and the SAE to ask as.
-pub(crate) struct KmeClient {
+pub struct KmeClient {
     base: Uri,
     tls: TlsConnector,
 }
 
 impl KmeClient {
     pub(crate) fn new(args: &KmeArgs) -> Result<Self, Failure> {
-        let found = Place::of(args)?;
+        Self::at(Place::of(args)?)
+    }
+
+    /// For an SAE of a rendered folder.
+    ///
+    /// # Errors
+    /// If the folder does not hold the SAE.
+    pub fn of_net(dir: &Path, sae: &str) -> Result<Self, Failure> {
+        Self::at(Place::of_net(dir, sae, None)?)
+    }
+
+    fn at(found: Place) -> Result<Self, Failure> {
         let usage = || Failure::Usage(format!("url {:?} is not of the form https://HOST:PORT: correct it", found.url));
         let base: Uri = found.url.parse().map_err(|_| usage())?;
         if base.scheme_str() != Some("https") || base.host().is_none() {
@@ -42,6 +72,22 @@ impl KmeClient {
 
     /// GET, or POST with a body; what is not 200 is a failure in the KME's words.
     pub(crate) async fn ask(&self, sae: &str, method: &str, body: Option<&Value>) -> Result<Bytes, Failure> {
+        let (status, body) = self.exchange(sae, method, body).await?;
+        if status == StatusCode::OK.as_u16() { Ok(body) } else { Err(refused(status, &body)) }
+    }
+
+    /// GET, or POST with a body; any answer with its HTTP status.
+    ///
+    /// # Errors
+    /// If there is no answer.
+    pub async fn exchange(&self, sae: &str, method: &str, body: Option<&Value>) -> Result<(u16, Bytes), Unanswered> {
+        let request = self.request(sae, method, body).map_err(Unanswered::NotSent)?;
+        let stream = self.connect().await.map_err(Unanswered::NotSent)?;
+        let (status, body) = client::send(stream, request).await.map_err(Unanswered::Unknown)?;
+        Ok((status.as_u16(), body))
+    }
+
+    fn request(&self, sae: &str, method: &str, body: Option<&Value>) -> Result<Request<Full<Bytes>>, Failure> {
         let prefix = self.base.path().trim_end_matches('/');
         let path = format!("{prefix}/api/v1/keys/{}/{method}", encode(sae));
         let authority = self.base.authority().map_or("", |authority| authority.as_str());
@@ -53,9 +99,7 @@ impl KmeClient {
                 request.body(Full::from(body.to_string()))
             }
         };
-        let request = request.map_err(|error| Failure::Usage(error.to_string()))?;
-        let (status, body) = client::send(self.connect().await?, request).await?;
-        if status == StatusCode::OK { Ok(body) } else { Err(refused(status, &body)) }
+        request.map_err(|error| Failure::Usage(error.to_string()))
     }
 
     async fn connect(&self) -> Result<tokio_rustls::client::TlsStream<TcpStream>, Failure> {
@@ -73,11 +117,11 @@ impl KmeClient {
     }
 }
 
-fn refused(status: StatusCode, body: &[u8]) -> Failure {
+fn refused(status: u16, body: &[u8]) -> Failure {
     let message = serde_json::from_slice::<Value>(body).ok();
     let message = message.as_ref().and_then(|body| body.get("message")).and_then(Value::as_str);
     let message = message.unwrap_or("no message; 401 means that this SAE may not have these keys");
-    Failure::Refused(format!("the KME answered {}: {message}", status.as_u16()))
+    Failure::Refused(format!("the KME answered {status}: {message}"))
 }
 
 /// What the arguments or a rendered folder give.
@@ -91,7 +135,7 @@ struct Place {
 impl Place {
     fn of(args: &KmeArgs) -> Result<Self, Failure> {
         if let (Some(dir), Some(sae)) = (&args.net, &args.as_sae) {
-            return Self::of_net(dir, sae, args);
+            return Self::of_net(dir, sae, args.url.as_deref());
         }
         let missing = || Failure::Usage("give --url, --cert, --key and --ca, or --net and --as".into());
         Ok(Self {
@@ -102,11 +146,11 @@ impl Place {
         })
     }
 
-    fn of_net(dir: &Path, sae: &str, args: &KmeArgs) -> Result<Self, Failure> {
+    fn of_net(dir: &Path, sae: &str, url: Option<&str>) -> Result<Self, Failure> {
         let sae: qkd_proto::id::SaeId = sae.parse().map_err(|error| Failure::Usage(format!("{error}")))?;
         let net = Net::read(dir).map_err(|error| Failure::Refused(error.to_string()))?;
         let home = net.supply_url_of(sae.as_str());
-        let url = args.url.clone().or(home).ok_or_else(|| {
+        let url = url.map(str::to_owned).or(home).ok_or_else(|| {
             Failure::Refused(format!("SAE {sae} is not in {}: give --url, or another --as", dir.display()))
         })?;
         let own = dir.join("saes").join(sae.as_str());

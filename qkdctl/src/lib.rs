@@ -2,11 +2,12 @@
 //! folders, which `testnet` uses too.
 
 pub mod cli;
-mod client;
+pub mod client;
 mod commands;
 mod exit;
-mod kme_client;
+pub mod kme_client;
 pub mod net;
 mod output;
 
-pub use exit::Exit;
+pub use commands::key::digests;
+pub use exit::{Exit, Failure};

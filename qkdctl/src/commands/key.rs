@@ -75,21 +75,35 @@ pub(crate) async fn fetch(
     present(&body, show, output)
 }
 
+/// Ids and SHA-256 (hex) of the keys in a key container; the bits are wiped.
+///
+/// # Errors
+/// If it is no key container.
+pub fn digests(container: &[u8]) -> Result<Vec<(String, String)>, Failure> {
+    let container: Container = from_json(container)?;
+    container.keys.into_iter().map(|item| Ok((item.id.clone(), digest(&item)?.1))).collect()
+}
+
+/// Size in bits and SHA-256 of a key.
+fn digest(item: &Item) -> Result<(usize, String), Failure> {
+    let bits = STANDARD.decode(item.key.as_bytes()).map(Zeroizing::new);
+    let bits = bits.map_err(|_| Failure::Refused(format!("key {} is not base64", item.id)))?;
+    Ok((bits.len() * 8, sha256(&[&bits]).iter().map(|byte| format!("{byte:02x}")).collect()))
+}
+
 fn present(body: &[u8], show: &ShowArgs, output: Output) -> Result<Exit, Failure> {
     let container: Container = from_json(body)?;
     let mut entries = Vec::new();
     let mut rows = Vec::new();
     for item in &container.keys {
-        let bits = STANDARD.decode(item.key.as_bytes()).map(Zeroizing::new);
-        let bits = bits.map_err(|_| Failure::Refused(format!("key {} is not base64", item.id)))?;
-        let digest: String = sha256(&[&bits]).iter().map(|byte| format!("{byte:02x}")).collect();
-        let mut entry = json!({ "key_id": item.id, "size_bits": bits.len() * 8, "sha256": digest });
+        let (size, digest) = digest(item)?;
+        let mut entry = json!({ "key_id": item.id, "size_bits": size, "sha256": digest });
         if show.reveal {
             entry["key"] = item.key.as_str().into();
         }
         entries.push(entry);
         let shown = if show.reveal { item.key.to_string() } else { format!("sha256:{digest}") };
-        rows.push(vec![item.id.clone(), (bits.len() * 8).to_string(), shown]);
+        rows.push(vec![item.id.clone(), size.to_string(), shown]);
     }
     if let Some(path) = &show.out {
         write_keys(path, &container.keys)?;

@@ -2,16 +2,15 @@
 
 use std::path::Path;
 
-use hyper::StatusCode;
-use qkd_proto::control::reply::{ErrorReply, LinkReply, SCHEMA, StatusReply};
+use qkd_proto::control::reply::{LinkReply, SCHEMA, StatusReply};
 use serde_json::{Value, json};
 
-use crate::client::{ask_daemon, from_json};
+use crate::client::{ask, ask_daemon, from_json};
 use crate::exit::{Exit, Failure};
 use crate::output::{Output, print, table};
 
 pub(crate) async fn status(socket: &Path, output: Output) -> Result<Exit, Failure> {
-    let value = ask(socket, "/v1/status").await?;
+    let value: Value = ask(socket, "/v1/status").await?;
     let status: StatusReply = from_json(value.to_string().as_bytes())?;
     let mut text = format!(
         "node     {} of {}, up {} s, qkdd {}, run {}\nnodes    {}\nSAEs     {}\nkeys     {} wait\n\n",
@@ -33,7 +32,7 @@ pub(crate) async fn status(socket: &Path, output: Output) -> Result<Exit, Failur
 }
 
 pub(crate) async fn links(socket: &Path, output: Output) -> Result<Exit, Failure> {
-    let value = ask(socket, "/v1/links").await?;
+    let value: Value = ask(socket, "/v1/links").await?;
     let links: Vec<LinkReply> = from_json(value.get("links").unwrap_or(&Value::Null).to_string().as_bytes())?;
     print(output, &value, &link_table(&links));
     Ok(Exit::Done)
@@ -46,14 +45,6 @@ pub(crate) async fn health(socket: &Path, output: Output) -> Result<Exit, Failur
     let text = if healthy { "healthy" } else { "degraded: run qkdctl status" };
     print(output, &json!({"schema": SCHEMA, "healthy": healthy}), text);
     Ok(if healthy { Exit::Done } else { Exit::Degraded })
-}
-
-async fn ask(socket: &Path, path: &str) -> Result<Value, Failure> {
-    let (status, body) = ask_daemon(socket, path).await?;
-    if status == StatusCode::OK {
-        return from_json(&body);
-    }
-    Err(Failure::Refused(from_json::<ErrorReply>(&body)?.error))
 }
 
 fn link_table(links: &[LinkReply]) -> String {

@@ -38,12 +38,13 @@ impl Authority {
         Ok(Self(Issuer::new(params(network)?, KeyPair::from_pem(key)?)))
     }
 
-    /// For the key socket of a node that others reach as `host`.
-    pub(super) fn issue_node(&self, node: &NodeId, host: &str) -> Result<Issued, rcgen::Error> {
+    /// For the key socket of a node that others reach as `host` or by `more` names.
+    pub(super) fn issue_node(&self, node: &NodeId, host: &str, more: &[String]) -> Result<Issued, rcgen::Error> {
         let mut names = vec![host.to_owned()];
         if node.as_str() != host && node.as_str().chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
             names.push(node.to_string());
         }
+        names.extend(more.iter().filter(|name| name.as_str() != host).cloned());
         let mut params = CertificateParams::new(names)?;
         params.subject_alt_names.push(SanType::URI(format!("urn:qkdd:kme:{node}").try_into()?));
         self.issue(params, node.as_str(), ExtendedKeyUsagePurpose::ServerAuth)

@@ -66,13 +66,15 @@ pub struct RenderOptions {
     pub base_port: u16,
     /// Ports of each node in the topology's order; empty counts from `base_port`.
     pub ports: Vec<NodePorts>,
+    /// Further host names and addresses under which applications reach every node.
+    pub supply_names: Vec<String>,
     /// Lines for a table `[insecure_test]` of every node, for test harnesses.
     pub insecure_test: Option<toml::Table>,
 }
 
 impl Default for RenderOptions {
     fn default() -> Self {
-        Self { base_port: BASE_PORT_DEFAULT, ports: Vec::new(), insecure_test: None }
+        Self { base_port: BASE_PORT_DEFAULT, ports: Vec::new(), supply_names: Vec::new(), insecure_test: None }
     }
 }
 
@@ -239,7 +241,11 @@ impl Renderer<'_> {
             let folder = self.folder(node.name.as_str());
             write_public(&folder.join("roster.cbor"), &roster)?;
             write_public(&folder.join("ca.pem"), ca.certificate.as_bytes())?;
-            let kme = authority.issue_node(&node.name, node.host.as_deref().unwrap_or("127.0.0.1"))?;
+            let kme = authority.issue_node(
+                &node.name,
+                node.host.as_deref().unwrap_or("127.0.0.1"),
+                &self.options.supply_names,
+            )?;
             write_public(&folder.join("kme.pem"), kme.certificate.as_bytes())?;
             write_private(&folder.join("kme.key"), kme.key.as_bytes())?;
             let config = self.config(i, node, &network.public())?;
