@@ -165,7 +165,11 @@ fn forms_of_the_glossary_exist() {
             }
         }
     }
-    let declared = |form: &&str| [" {", "(", "<"].iter().any(|end| text.contains(&format!("pub struct {form}{end}")));
+    let declared = |form: &&str| {
+        let ends = [" {", "(", "<"];
+        let kinds = ["struct", "enum"];
+        kinds.iter().any(|kind| ends.iter().any(|end| text.contains(&format!("pub {kind} {form}{end}"))))
+    };
     let missing: Vec<&str> = FORMS.into_iter().filter(|form| !declared(form)).collect();
     assert_eq!(missing, [""; 0], "no such type");
 }
