@@ -199,7 +199,7 @@ fn deny_toml_has_the_same_floors() {
     let bans = deny["bans"]["deny"].as_array().unwrap();
     let has = |text: String| bans.iter().any(|ban| ban["crate"].as_str() == Some(text.as_str()));
     for (name, [a, b, c]) in FLOORS {
-        assert!(has(format!("{name}@<{a}.{b}.{c}")), "deny.toml: no floor {a}.{b}.{c} for {name}");
+        assert!(has(format!("{name}:<{a}.{b}.{c}")), "deny.toml: no floor {a}.{b}.{c} for {name}");
     }
     let ignored = deny["advisories"]["ignore"].as_array().unwrap();
     assert!(ignored.iter().all(|entry| entry["reason"].as_str().is_some_and(|reason| reason.len() > 20)));
