@@ -22,6 +22,7 @@ fn harsh(seed: u64) -> Scenario {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a test may be told its size")]
 fn harsh_faults_break_no_promise() {
     let range = std::env::var("HARSH_SEEDS").unwrap_or_else(|_| "1-24".into());
     let (first, last) = range.split_once('-').expect("first-last");

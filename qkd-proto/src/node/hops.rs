@@ -42,6 +42,8 @@ impl Node {
         if hop + 1 == nodes.len() {
             return self.arrived(frame.header.clone(), bits);
         }
+        #[cfg(feature = "sim")]
+        let bits = if self.alters_payloads { hop::altered(&bits) } else { bits };
         let next = frame.header.route[hop].clone();
         if let Err(why) = self.send_hop(&next, frame.header.clone(), hop, &bits) {
             self.hop_failed(&frame.header, next, &why);

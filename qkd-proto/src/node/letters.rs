@@ -35,7 +35,9 @@ impl Node {
         if text.to == self.settings.id {
             return self.letter_arrived(&bytes);
         }
-        let Some(hops_left) = hops_left.checked_sub(1).filter(|&left| left > 0) else { return };
+        let Some(hops_left) = hops_left.min(ROUTE_LINKS_MAX as u8).checked_sub(1).filter(|&left| left > 0) else {
+            return;
+        };
         if let Some(link) = self.way_to(&text.to) {
             self.send_relay(&link, RelayMessage::Letter { hops_left, letter: Bytes::from(bytes) });
         }

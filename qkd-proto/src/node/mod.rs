@@ -21,8 +21,9 @@ pub mod settings;
 mod status;
 mod target;
 mod timers;
+mod tombstones;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::control::reply::AlarmReply;
 use crate::entropy::Entropy;
@@ -63,6 +64,9 @@ pub struct Node {
     in_sessions: BTreeMap<NodeId, Vec<(SessionId, EndSession, HybridAnswer)>>,
     transfers: BTreeMap<TransferId, Transfer>,
     key_ids: BTreeMap<KeyId, (TransferId, usize)>,
+    /// Transfers that are over, oldest first.
+    tombstones: VecDeque<TransferId>,
+    tombstones_max: usize,
     requests: BTreeMap<RequestId, KeyRequest>,
     /// Finished transfers whose keys no request claims.
     unclaimed: BTreeSet<TransferId>,
@@ -73,6 +77,8 @@ pub struct Node {
     alarms: BTreeMap<(String, String), AlarmReply>,
     #[cfg(feature = "sim")]
     reuse_pads: bool,
+    #[cfg(feature = "sim")]
+    alters_payloads: bool,
 }
 
 impl Node {
@@ -156,6 +162,12 @@ impl Node {
     #[cfg(feature = "sim")]
     pub fn plant_pad_reuse(&mut self) {
         self.reuse_pads = true;
+    }
+
+    /// Makes a liar of this node, for tests: it alters the bits that it relays.
+    #[cfg(feature = "sim")]
+    pub fn plant_lies(&mut self) {
+        self.alters_payloads = true;
     }
 
     fn log(&mut self, event: Event) {

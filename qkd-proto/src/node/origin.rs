@@ -267,8 +267,11 @@ impl Node {
 
     /// Makes a transfer's present state durable.
     pub(super) fn commit_transfer(&mut self, id: TransferId) -> CommitId {
+        self.bury(id);
         let records = self.transfer_record(id).into_iter().collect();
-        self.commit_delivery(records)
+        let commit = self.commit_delivery(records);
+        self.forget_the_oldest();
+        commit
     }
 
     pub(super) fn transfer_record(&self, id: TransferId) -> Option<Record> {

@@ -351,6 +351,8 @@ impl Node {
         let mut records: Vec<Record> = vec![self.audit_delivery(to, caller, other, &supplied)];
         records.extend(touched.iter().filter_map(|transfer| self.transfer_record(*transfer)));
         let commit = self.commit_delivery(records);
+        touched.into_iter().for_each(|transfer| self.bury(transfer));
+        self.forget_the_oldest();
         let complete = supplied.len() == keys.len();
         let answer = if complete { SupplyAnswer::Keys(supplied) } else { SupplyAnswer::Refused(Refusal::not_found()) };
         self.outbox.act_after(Some(commit), Action::Supply(id, answer));

@@ -90,6 +90,8 @@ impl Node {
             in_sessions: BTreeMap::new(),
             transfers: BTreeMap::new(),
             key_ids: BTreeMap::new(),
+            tombstones: Default::default(),
+            tombstones_max: super::tombstones::TOMBSTONES_MAX,
             requests: BTreeMap::new(),
             unclaimed: BTreeSet::new(),
             delivery_poisoned: false,
@@ -98,6 +100,8 @@ impl Node {
             alarms: BTreeMap::new(),
             #[cfg(feature = "sim")]
             reuse_pads: false,
+            #[cfg(feature = "sim")]
+            alters_payloads: false,
         };
         node.restore_links(&stored)?;
         node.restore_transfers(&stored.transfers)?;
@@ -179,7 +183,9 @@ impl Node {
         }
         for id in self.transfers.keys().copied().collect::<Vec<_>>() {
             self.resume_transfer(id);
+            self.bury(id);
         }
+        self.forget_the_oldest();
         Ok(())
     }
 

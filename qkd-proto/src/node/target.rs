@@ -20,6 +20,8 @@ const CONFIRM_RETRY: Duration = Duration::from_millis(300);
 const CONFIRM_RETRY_MAX: Duration = Duration::from_secs(10);
 /// Transfers kept at most; beyond, new ones are not taken.
 const TRANSFERS_MAX: usize = 100_000;
+/// Transfers of one origin that wait for its word, at most: a relay that makes some up fills no memory.
+const OPEN_PER_ORIGIN_MAX: usize = 256;
 
 impl Node {
     pub(super) fn session_offered(&mut self, from: &NodeId, session: SessionId, offer: &HybridOffer) {
@@ -42,6 +44,13 @@ impl Node {
         }
     }
 
+    /// Ends a session of `origin`; it makes a new one when it needs one.
+    pub(super) fn end_in_session(&mut self, origin: &NodeId, session: SessionId) {
+        if let Some(known) = self.in_sessions.get_mut(origin) {
+            known.retain(|(id, ..)| *id != session);
+        }
+    }
+
     fn in_session_of(&self, origin: &NodeId, session: SessionId) -> Option<&EndSession> {
         self.in_sessions.get(origin)?.iter().find(|(id, ..)| *id == session).map(|(_, session, _)| session)
     }
@@ -51,6 +60,10 @@ impl Node {
         let (id, origin, session) = (header.transfer, header.origin.clone(), header.session);
         if self.transfers.contains_key(&id) || self.delivery_poisoned || self.transfers.len() >= TRANSFERS_MAX {
             return;
+        }
+        let open = |transfer: &&Transfer| transfer.peer() == &origin && transfer.state() == TransferState::Pending;
+        if self.transfers.values().filter(open).count() >= OPEN_PER_ORIGIN_MAX {
+            return self.log(Event::Transfer(format!("{origin} has {OPEN_PER_ORIGIN_MAX} open transfers: no more")));
         }
         let Some(keys) = self.in_session_of(&origin, session) else {
             return self.send_letter(&origin, LetterBody::SessionUnknown { session, transfer: id });
@@ -83,6 +96,12 @@ impl Node {
             return self.send_letter(from, LetterBody::SessionUnknown { session, transfer: id });
         };
         let assign = keys.open(id, sealed);
+        if let Some(assign) = &assign
+            && self.directory.is_claimed_by_another(&assign.master, from)
+        {
+            let text = format!("{from} speaks for SAE {}, which is another node's", assign.master);
+            return self.alarm("QKD-2304", from.as_str(), &text);
+        }
         let transfer = self.transfers.get_mut(&id);
         let news = transfer.zip(assign).is_some_and(|(transfer, assign)| transfer.committed(tag, assign));
         if !news {

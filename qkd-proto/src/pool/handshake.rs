@@ -94,9 +94,9 @@ enum Step {
     /// Receiver, at the start.
     AwaitOffer,
     /// Transmitter, after its offer.
-    AwaitAnswer { secret: HybridSecret, offer: HybridOffer, sent: [u8; 32] },
+    AwaitAnswer { secret: Box<HybridSecret>, offer: HybridOffer, sent: [u8; 32] },
     /// Receiver, after its answer.
-    AwaitDone { secret: SecretBytes, sent: [u8; 32], theirs: HelloText, resumes: bool, discarded: Option<String> },
+    AwaitDone { secret: SecretBytes, sent: [u8; 32], theirs: Box<HelloText>, resumes: bool, discarded: Option<String> },
     /// Over.
     Over,
 }
@@ -131,7 +131,7 @@ impl Handshake {
         let (secret, offer) = hybrid::offer(entropy);
         let resume = this.introduction.resume.clone();
         let hello = this.say(None, resume, Exchange::Offer(offer.clone()), key);
-        this.step = Step::AwaitAnswer { secret, offer, sent: hash(&hello) };
+        this.step = Step::AwaitAnswer { secret: Box::new(secret), offer, sent: hash(&hello) };
         (this, Some(hello))
     }
 
@@ -152,12 +152,13 @@ impl Handshake {
                 let (resume, discarded) = self.judge(&theirs);
                 let resumes = resume.is_some();
                 let reply = self.say(Some(hash(message)), resume, Exchange::Answer(answer), key);
-                self.step = Step::AwaitDone { secret, sent: hash(&reply), theirs, resumes, discarded };
+                self.step =
+                    Step::AwaitDone { secret, sent: hash(&reply), theirs: Box::new(theirs), resumes, discarded };
                 Ok(Progress { reply: Some(reply), agreement: None })
             }
             (Step::AwaitAnswer { secret, offer, sent }, Exchange::Answer(answer)) => {
                 self.expect_answer_to(&theirs, &sent)?;
-                let secret = hybrid::complete(secret, &offer, answer)?;
+                let secret = hybrid::complete(*secret, &offer, answer)?;
                 let (resume, discarded) = self.judge(&theirs);
                 let done = self.say(Some(hash(message)), resume.clone(), Exchange::Done, key);
                 let agreed = resume.is_some();
@@ -173,7 +174,7 @@ impl Handshake {
                 let agreed = resumes && theirs.resume.is_some();
                 let lost = !agreed && self.introduction.resume.is_some();
                 let why = discarded.or(lost.then(|| "the neighbour found a contradiction".into()));
-                Ok(Progress { reply: None, agreement: Some(self.agree(secret, hash(message), first, agreed, why)) })
+                Ok(Progress { reply: None, agreement: Some(self.agree(secret, hash(message), *first, agreed, why)) })
             }
             _ => Err(Refusal::Unexpected("the message")),
         }

@@ -1,8 +1,9 @@
 //! Which bytes of one direction are held, usable, reserved, spent. In: blocks and marks. Out:
 //! ranges, once each.
 //!
-//! INVARIANT: `next` only rises, and every byte that was ever handed out lies below it; so a byte is
-//! spent at most once. Bytes at or above the acknowledged reservation are never handed out.
+//! INVARIANT: `next` only rises, and every byte that was ever handed out lies below it and in no
+//! `skipped` range; ranges there only shrink within a link session. So a byte is spent at most once.
+//! Bytes at or above the acknowledged reservation are never handed out.
 
 use std::collections::BTreeMap;
 
@@ -10,6 +11,8 @@ use super::record::{BLOCK_INDEX_MAX, SideRecord};
 use super::{LinkKey, PAD_BLOCK_BYTES};
 use crate::secret::SecretBytes;
 
+/// Ranges that may come late.
+const SKIPPED_MAX: usize = 16;
 const BLOCK: u64 = PAD_BLOCK_BYTES as u64;
 
 /// One direction of a pool. All marks are byte offsets in the direction, blocks are dense indices.
@@ -25,6 +28,9 @@ pub struct Ledger {
     blocks: BTreeMap<u64, SecretBytes>,
     /// First byte not handed out.
     next: u64,
+    /// Ranges below `next` that the neighbour's words about them may still ask for: its two streams
+    /// overtake each other. Sorted, apart.
+    skipped: Vec<(u64, u64)>,
     /// Bytes below this are reserved durably at this end.
     reserved: u64,
     /// Bytes below this are reserved durably at both ends.
@@ -223,7 +229,8 @@ impl Ledger {
     /// Used before, not reserved, or not held.
     pub fn accept(&mut self, offset: u64, length: u64) -> Result<LinkKey, AcceptError> {
         let end = offset.saturating_add(length);
-        if offset < self.next {
+        let late = self.skipped.iter().position(|&(from, to)| from <= offset && end <= to);
+        if offset < self.next && late.is_none() {
             return Err(AcceptError::Used { offset, next: self.next });
         }
         if end > self.reserved {
@@ -233,7 +240,24 @@ impl Ledger {
         if let Some(missing) = blocks.into_iter().find(|index| !self.blocks.contains_key(index)) {
             return Err(AcceptError::NotHeld(missing));
         }
+        match late {
+            Some(place) => {
+                let (from, to) = self.skipped.remove(place);
+                let rest = [(from, offset), (end, to)].into_iter().filter(|range| range.0 < range.1);
+                self.skipped.splice(place..place, rest);
+            }
+            None if offset > self.next => self.skipped.push((self.next, offset)),
+            None => {}
+        }
+        let oldest = self.skipped.len().saturating_sub(SKIPPED_MAX);
+        self.skipped.drain(..oldest);
         Ok(self.take(offset, length))
+    }
+
+    /// A new link session: what was skipped will not come any more.
+    pub fn forget_skipped(&mut self) {
+        self.skipped.clear();
+        self.drop_spent();
     }
 
     /// A defect for the simulator's self-test: what was handed out from `offset` on may be again.
@@ -272,13 +296,13 @@ impl Ledger {
             bytes.extend_from_slice(&block.expose()[from..to]);
             at += (to - from) as u64;
         }
-        self.next = end;
+        self.next = self.next.max(end);
         self.drop_spent();
         LinkKey { offset: start, bytes: SecretBytes::new(bytes) }
     }
 
     fn drop_spent(&mut self) {
-        let spent = self.next / BLOCK;
+        let spent = self.skipped.first().map_or(self.next, |range| range.0) / BLOCK;
         self.blocks = self.blocks.split_off(&spent);
     }
 }

@@ -173,6 +173,7 @@ impl LinkKeyPool {
         self.send_mut().resume_at(theirs.recv_floor, theirs.recv_reserved);
         // A pool that goes on authenticates from itself: the ends may differ in whether the bootstrap is over.
         self.stock = None;
+        self.receive_mut().forget_skipped();
         self.forget_undeposited();
     }
 

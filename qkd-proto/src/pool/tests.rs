@@ -60,6 +60,39 @@ fn what_one_end_spends_the_other_accepts_once() {
 }
 
 #[test]
+fn words_that_overtake_each_other_are_taken_once_each() {
+    let (mut a, mut b) = pair();
+    deposit(&mut a, &mut b, 1, 40_000);
+    reserve(&mut a, &mut b);
+    let sent: Vec<LinkKey> = (0..40).map(|_| a.spend(300).expect("reserved")).collect();
+    for i in [5, 3, 4, 0, 39, 20, 21, 19] {
+        let got = b.accept(sent[i].offset, 300).expect("not yet used");
+        assert_eq!(got.bytes.expose(), sent[i].bytes.expose());
+        assert!(matches!(b.accept(sent[i].offset, 300), Err(AcceptError::Used { .. })));
+        assert!(b.accept(sent[i].offset + 299, 16).is_err(), "it overlaps what was used");
+    }
+    b.receive_mut().forget_skipped();
+    assert!(matches!(b.accept(sent[1].offset, 300), Err(AcceptError::Used { .. })));
+}
+
+#[test]
+fn a_hole_longer_than_a_window_is_stepped_over() {
+    let (mut a, mut b) = pair();
+    deposit(&mut a, &mut b, 1, 2 * PAD_BLOCK_BYTES);
+    a.distilled(BlockId(2), key(2, 80 * PAD_BLOCK_BYTES));
+    let (offer, _) = a.deposit(BlockId(2)).expect("distilled");
+    assert!(b.deposit_at(&offer).is_none());
+    a.refuse_deposit(&offer);
+    b.refuse_deposit(&offer);
+    deposit(&mut a, &mut b, 3, 20 * PAD_BLOCK_BYTES);
+    for _ in 0..20 {
+        reserve(&mut a, &mut b);
+        let sent = a.spend(1000).expect("the hole does not stop it");
+        b.accept(sent.offset, 1000).expect("held");
+    }
+}
+
+#[test]
 fn nothing_is_spent_before_the_neighbour_acknowledged() {
     let (mut a, mut b) = pair();
     deposit(&mut a, &mut b, 1, 20_000);

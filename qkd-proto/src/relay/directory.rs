@@ -40,6 +40,11 @@ impl Directory {
         nodes.next().is_none().then_some(&node.node)
     }
 
+    /// True if a node other than `node` claims `sae`.
+    pub fn is_claimed_by_another(&self, sae: &SaeId, node: &NodeId) -> bool {
+        self.rosters.values().any(|roster| roster.node != *node && roster.saes.contains(sae))
+    }
+
     /// True if `node`'s roster is here.
     pub fn knows(&self, node: &NodeId) -> bool {
         self.rosters.contains_key(node)

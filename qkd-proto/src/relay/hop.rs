@@ -54,6 +54,14 @@ pub fn unwrap(place: &HopPlace, frame: &HopFrame, key: LinkKey) -> Result<Secret
     Ok(SecretBytes::copy_of(body).xor(pad.expose()))
 }
 
+/// What a lying relay passes on: the first bit is another.
+#[cfg(feature = "sim")]
+pub(crate) fn altered(bits: &SecretBytes) -> SecretBytes {
+    let mut mask = vec![0; bits.len()];
+    mask[0] = 1;
+    bits.xor(&mask)
+}
+
 fn tag_text(place: &HopPlace, header: &TransferHeader, hop: u8, offset: u64, body: &Bytes) -> Vec<u8> {
     let forward = place.direction == Direction::Forward;
     codec::encode(HOP_VERSION, &(&place.link, place.pool, forward, header, hop, offset, body))

@@ -34,7 +34,7 @@ const SCARCITY_COST: u64 = 100;
 /// The cheapest route: fewest hops, and among those the one with the fullest stores.
 pub fn find(roster: &Roster, adverts: &AdvertBook, from: &NodeId, to: &NodeId, demand: &Demand) -> Option<Route> {
     let neighbours = neighbours(roster, adverts, demand);
-    let mut best: BTreeMap<&NodeId, (u64, usize, Option<(&LinkId, &NodeId)>)> = BTreeMap::from([(from, (0, 0, None))]);
+    let mut best = Best::from([(from, (0, 0, None))]);
     let mut frontier: BTreeSet<(u64, &NodeId)> = BTreeSet::from([(0, from)]);
     while let Some((cost, node)) = frontier.pop_first() {
         if node == to {
@@ -55,6 +55,8 @@ pub fn find(roster: &Roster, adverts: &AdvertBook, from: &NodeId, to: &NodeId, d
     walk_back(&best, to)
 }
 
+/// For every node reached: cost, links, and over which link from which node.
+type Best<'a> = BTreeMap<&'a NodeId, (u64, usize, Option<(&'a LinkId, &'a NodeId)>)>;
 type Hops<'a> = BTreeMap<&'a NodeId, Vec<(&'a LinkId, &'a NodeId, u64)>>;
 
 /// For every node the links it may send over, with their price.
@@ -78,7 +80,7 @@ fn neighbours<'a>(roster: &'a Roster, adverts: &'a AdvertBook, demand: &Demand) 
     hops
 }
 
-fn walk_back(best: &BTreeMap<&NodeId, (u64, usize, Option<(&LinkId, &NodeId)>)>, to: &NodeId) -> Option<Route> {
+fn walk_back(best: &Best<'_>, to: &NodeId) -> Option<Route> {
     let mut route = Route { links: Vec::new(), nodes: vec![to.clone()] };
     let mut at = best.get(to)?;
     while let Some((link, previous)) = at.2 {

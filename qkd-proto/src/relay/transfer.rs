@@ -128,6 +128,11 @@ impl Transfer {
         self.state
     }
 
+    /// The session that masked it.
+    pub fn session(&self) -> SessionId {
+        self.session
+    }
+
     /// Routes that it took.
     pub fn routes(&self) -> &[Vec<LinkId>] {
         &self.routes

@@ -1,0 +1,387 @@
+//! Real nodes in a line, driven by hand: disks that are as fast as the test wants, wires that a test
+//! may read, cut and speak on.
+#![allow(dead_code, reason = "every test file uses its own part")]
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use qkd_proto::crypto::{self, IdentityKey};
+use qkd_proto::entropy::SeededEntropy;
+use qkd_proto::id::{BootId, DataDirId, Incarnation, LinkId, NodeId, PoolId, RequestId, SaeId};
+use qkd_proto::moment::{Moment, Now, UnixMillis};
+use qkd_proto::node::effect::{Action, Commit, Table};
+use qkd_proto::node::gate::Gate;
+use qkd_proto::node::input::Input;
+use qkd_proto::node::settings::{DevicePlan, LinkPlan, NodeSettings};
+use qkd_proto::node::{Node, Stored};
+use qkd_proto::optics::table;
+use qkd_proto::quantity::BitCount;
+use qkd_proto::secret::SecretBytes;
+use qkd_proto::supply::message::{SupplyAnswer, SupplyRequest};
+use qkd_proto::topology::{Member, Roster, RosterLink};
+
+pub(crate) struct Site {
+    pub(crate) node: Option<Node>,
+    gate: Gate,
+    pub(crate) disk: BTreeMap<(Table, Vec<u8>), Vec<u8>>,
+    pub(crate) writing: VecDeque<Commit>,
+    pub(crate) slow_disk: bool,
+    pub(crate) run: u64,
+    saes: Option<Vec<u8>>,
+}
+
+pub(crate) struct Rig {
+    pub(crate) clock: Duration,
+    pub(crate) roster: Roster,
+    pub(crate) sites: Vec<Site>,
+    queue: VecDeque<(usize, Input)>,
+    pub(crate) connected: BTreeSet<usize>,
+    device: BTreeMap<(usize, usize), SecretBytes>,
+    /// Link messages that left, in order: sender, link, bytes.
+    pub(crate) said: Vec<(usize, usize, Vec<u8>)>,
+    pads: BTreeMap<(LinkId, PoolId, bool), Vec<(u64, u64, [u8; 16])>>,
+    pub(crate) answers: BTreeMap<RequestId, SupplyAnswer>,
+    pub(crate) log: Vec<String>,
+    asked: u64,
+    pub(crate) device_fails: bool,
+    /// Changes what leaves: sender, bytes.
+    #[allow(clippy::type_complexity, reason = "a test's hook")]
+    pub(crate) alter: Option<Box<dyn FnMut(usize, &mut Vec<u8>) -> bool>>,
+}
+
+pub(crate) fn name(i: usize) -> NodeId {
+    format!("n{i}").parse().expect("a name")
+}
+
+pub(crate) fn sae(i: usize) -> SaeId {
+    format!("sae-{i}").parse().expect("a name")
+}
+
+pub(crate) fn identity(i: usize) -> IdentityKey {
+    IdentityKey::from_seed(&SecretBytes::new(crypto::sha256(&[b"rig", &[i as u8]]).to_vec()))
+}
+
+impl Rig {
+    /// `count` nodes; links join `pairs`, transmitter first.
+    pub(crate) fn new(count: usize, pairs: &[(usize, usize)]) -> Self {
+        let member = |i| Member { id: name(i), key: identity(i).public(), address: String::new() };
+        let link = |&(a, b): &(usize, usize)| RosterLink {
+            id: format!("n{a}-n{b}").parse().expect("a name"),
+            transmitter: name(a),
+            receiver: name(b),
+        };
+        let roster = Roster {
+            network: "rig".into(),
+            sequence: 1,
+            nodes: (0..count).map(member).collect(),
+            links: pairs.iter().map(link).collect(),
+        };
+        let site = |_| Site {
+            node: None,
+            gate: Gate::default(),
+            disk: BTreeMap::new(),
+            writing: VecDeque::new(),
+            slow_disk: false,
+            run: 0,
+            saes: None,
+        };
+        let mut rig = Self {
+            clock: Duration::ZERO,
+            roster,
+            sites: (0..count).map(site).collect(),
+            queue: VecDeque::new(),
+            connected: BTreeSet::new(),
+            device: BTreeMap::new(),
+            said: Vec::new(),
+            pads: BTreeMap::new(),
+            answers: BTreeMap::new(),
+            log: Vec::new(),
+            asked: 0,
+            device_fails: false,
+            alter: None,
+        };
+        (0..count).for_each(|i| rig.start(i));
+        (0..pairs.len()).for_each(|link| rig.connect(link));
+        rig.run_for(Duration::from_secs(3));
+        rig
+    }
+
+    pub(crate) fn line(count: usize) -> Self {
+        let pairs: Vec<_> = (1..count).map(|i| (i - 1, i)).collect();
+        Self::new(count, &pairs)
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        Now { moment: Moment(self.clock), wall: UnixMillis(1_700_000_000_000 + self.clock.as_millis() as u64) }
+    }
+
+    pub(crate) fn start(&mut self, at: usize) {
+        self.sites[at].run += 1;
+        self.start_as(at, self.sites[at].run, at as u8);
+    }
+
+    /// Starts with this run number and boot.
+    pub(crate) fn start_as(&mut self, at: usize, run: u64, salt: u8) {
+        let plan = |link: &RosterLink| LinkPlan {
+            link: link.id.clone(),
+            psk: SecretBytes::new(vec![7; 32]),
+            device: DevicePlan::Table { rate_bps: 1e6, qber: 0.02 },
+            dilution: 1.0,
+            capacity_bytes: 64 << 10,
+            faults: Vec::new(),
+        };
+        let mut boot = [salt; 16];
+        boot[0] = run as u8;
+        let settings = NodeSettings {
+            id: name(at),
+            identity: identity(at),
+            roster: self.roster.clone(),
+            incarnation: Incarnation(run),
+            boot: BootId(boot),
+            data_dir: DataDirId([at as u8; 16]),
+            links: self.roster.links_of(&name(at)).map(plan).collect(),
+            saes: vec![sae(at)],
+            self_pair: false,
+        };
+        let table = |wanted| {
+            let records = self.sites[at].disk.iter().filter(|((table, _), _)| *table == wanted);
+            records.map(|((_, key), value)| (key.clone(), SecretBytes::copy_of(value))).collect()
+        };
+        let stored = Stored {
+            pools: table(Table::Pools),
+            pads: table(Table::Pads),
+            marks: table(Table::Marks),
+            transfers: table(Table::Transfers),
+        };
+        let entropy = Box::new(SeededEntropy::from_number(run << 16 | (at as u64) << 8 | u64::from(salt)));
+        let node = Node::new(settings, stored, entropy, self.now()).expect("the disk is whole");
+        self.sites[at].node = Some(node);
+        self.sites[at].gate = Gate::default();
+        self.drain(at);
+    }
+
+    /// Power is gone: what was not durable is lost.
+    pub(crate) fn crash(&mut self, at: usize) {
+        self.sites[at].node = None;
+        self.sites[at].writing.clear();
+        let links: Vec<usize> = self.connected.iter().copied().filter(|&link| self.ends(link).contains(&at)).collect();
+        links.into_iter().for_each(|link| self.disconnect(link));
+        self.queue.retain(|(to, _)| *to != at);
+    }
+
+    pub(crate) fn ends(&self, link: usize) -> [usize; 2] {
+        let place = |node: &NodeId| (0..self.sites.len()).find(|&i| name(i) == *node).expect("a node of the rig");
+        let link = &self.roster.links[link];
+        [place(&link.transmitter), place(&link.receiver)]
+    }
+
+    pub(crate) fn link_id(&self, link: usize) -> LinkId {
+        self.roster.links[link].id.clone()
+    }
+
+    pub(crate) fn connect(&mut self, link: usize) {
+        let ends = self.ends(link);
+        if ends.iter().all(|&end| self.sites[end].node.is_some()) && self.connected.insert(link) {
+            ends.into_iter().for_each(|end| self.queue.push_back((end, Input::LinkUp(self.link_id(link)))));
+        }
+    }
+
+    pub(crate) fn disconnect(&mut self, link: usize) {
+        if self.connected.remove(&link) {
+            let id = self.link_id(link);
+            let of_link = |input: &Input| matches!(input, Input::LinkBytes(of, _) | Input::BlockBytes(of, _) | Input::DeviceKey(of, ..) if *of == id);
+            self.queue.retain(|(_, input)| !of_link(input));
+            self.device.retain(|(_, of), _| *of != link);
+            self.ends(link).into_iter().for_each(|end| self.queue.push_back((end, Input::LinkDown(id.clone()))));
+        }
+    }
+
+    pub(crate) fn feed(&mut self, at: usize, input: Input) {
+        let now = self.now();
+        if let Some(node) = &mut self.sites[at].node {
+            node.handle(now, input);
+            self.drain(at);
+        }
+    }
+
+    fn drain(&mut self, at: usize) {
+        while let Some(effect) = self.sites[at].node.as_mut().and_then(Node::next_effect) {
+            if let Some(action) = self.sites[at].gate.admit(effect) {
+                self.perform(at, action);
+            }
+        }
+    }
+
+    /// The oldest commit of a site is durable.
+    pub(crate) fn sync(&mut self, at: usize) -> bool {
+        let Some(commit) = self.sites[at].writing.pop_front() else { return false };
+        for record in commit.records {
+            let place = (record.table, record.key);
+            match record.value {
+                Some(value) => self.sites[at].disk.insert(place, value.expose().to_vec()),
+                None => self.sites[at].disk.remove(&place),
+            };
+        }
+        let freed = self.sites[at].gate.durable(commit.id);
+        freed.into_iter().for_each(|action| self.perform(at, action));
+        self.feed(at, Input::Committed(commit.id));
+        true
+    }
+
+    /// The oldest commit of a site fails.
+    pub(crate) fn fail_commit(&mut self, at: usize) -> bool {
+        let Some(commit) = self.sites[at].writing.pop_front() else { return false };
+        self.sites[at].gate.failed(commit.id);
+        self.feed(at, Input::CommitFailed(commit.id));
+        true
+    }
+
+    fn perform(&mut self, at: usize, action: Action) {
+        let link_of =
+            |rig: &Self, id: &LinkId| rig.roster.links.iter().position(|link| link.id == *id).expect("a link");
+        match action {
+            Action::Commit(commit) => self.sites[at].writing.push_back(commit),
+            Action::SendLink(id, mut bytes) => {
+                let link = link_of(self, &id);
+                if !self.connected.contains(&link) {
+                    return;
+                }
+                let mut alter = self.alter.take();
+                let keep = alter.as_mut().is_none_or(|alter| alter(at, &mut bytes));
+                self.alter = alter;
+                self.said.push((at, link, bytes.clone()));
+                if keep {
+                    let to = self.ends(link).into_iter().find(|&end| end != at).expect("two ends");
+                    self.queue.push_back((to, Input::LinkBytes(id, bytes)));
+                }
+            }
+            Action::SendBlock(id, bytes) => {
+                let link = link_of(self, &id);
+                let to = self.ends(link).into_iter().find(|&end| end != at).expect("two ends");
+                self.queue.push_back((to, Input::BlockBytes(id, bytes)));
+            }
+            Action::DropLink(id) => {
+                let link = link_of(self, &id);
+                self.log.push(format!("{at} drops {id}"));
+                self.disconnect(link);
+            }
+            Action::Advert(bytes) => {
+                for to in (0..self.sites.len()).filter(|&to| to != at) {
+                    self.queue.push_back((to, Input::Advert(bytes.clone())));
+                }
+            }
+            Action::PublishSaes(bytes) => self.sites[at].saes = Some(bytes),
+            Action::FindSaes(node) => {
+                let place = (0..self.sites.len()).find(|&i| name(i) == node).expect("a node of the rig");
+                self.queue.push_back((at, Input::Saes(node, self.sites[place].saes.clone())));
+            }
+            Action::OpenDevice(id, secret) => {
+                let link = link_of(self, &id);
+                self.device.insert((at, link), secret);
+            }
+            Action::CloseDevice(id) => {
+                let link = link_of(self, &id);
+                self.device.remove(&(at, link));
+            }
+            Action::Measure(id, block) => {
+                let link = link_of(self, &id);
+                let Some(secret) = self.device.get(&(at, link)) else { return };
+                let bits = table::block_bits(secret, &id, block, BitCount(80_000));
+                let input = if self.device_fails {
+                    Input::DeviceFailed(id, block, "told to".into())
+                } else {
+                    Input::DeviceKey(id, block, bits)
+                };
+                self.queue.push_back((at, input));
+            }
+            Action::Run(id, block, job) => self.queue.push_back((at, Input::JobDone(id, block, job.run()))),
+            Action::Supply(id, answer) => {
+                assert!(self.answers.insert(id, answer).is_none(), "two answers to one request");
+            }
+            Action::NotePadUse(note) => {
+                let uses = self.pads.entry((note.link.clone(), note.pool, note.forward)).or_default();
+                let (start, end) = (note.offset, note.offset + note.length);
+                let twice = uses.iter().any(|&(s, e, digest)| s < end && start < e && digest != note.digest);
+                assert!(!twice, "pad of {} used twice at {start}", note.link);
+                uses.push((start, end, note.digest));
+            }
+            Action::Log(event) => self.log.push(format!("{at} {event:?}")),
+        }
+    }
+
+    /// Lets everything happen that can happen now.
+    pub(crate) fn settle(&mut self) {
+        for _ in 0..100_000 {
+            let synced = (0..self.sites.len()).any(|at| !self.sites[at].slow_disk && self.sync(at));
+            if synced {
+                continue;
+            }
+            let Some((to, input)) = self.queue.pop_front() else { return };
+            self.feed(to, input);
+        }
+        panic!("it never ends: {:?}", &self.log[self.log.len() - 20..]);
+    }
+
+    /// Time passes; broken links are dialled again.
+    pub(crate) fn run_for(&mut self, span: Duration) {
+        let end = self.clock + span;
+        while self.clock < end {
+            self.settle();
+            (0..self.roster.links.len()).for_each(|link| self.connect(link));
+            self.settle();
+            self.clock += Duration::from_millis(50);
+            (0..self.sites.len()).for_each(|at| self.feed(at, Input::Timer));
+        }
+        self.settle();
+    }
+
+    pub(crate) fn ask(&mut self, at: usize, request: SupplyRequest) -> RequestId {
+        self.asked += 1;
+        let id = RequestId(self.asked);
+        self.feed(at, Input::Supply(id, request));
+        id
+    }
+
+    pub(crate) fn enc(&mut self, master: usize, slave: usize, number: u32) -> RequestId {
+        let request =
+            SupplyRequest::EncKeys { caller: sae(master), slave: sae(slave), number, size: None, additional: vec![] };
+        self.ask(master, request)
+    }
+
+    pub(crate) fn dec(&mut self, master: usize, slave: usize, ids: Vec<qkd_proto::id::KeyId>) -> RequestId {
+        self.ask(slave, SupplyRequest::DecKeys { caller: sae(slave), master: sae(master), ids })
+    }
+
+    /// A key goes from master to slave; true if it did, and both have the same bits.
+    pub(crate) fn one_key(&mut self, master: usize, slave: usize) -> bool {
+        let id = self.enc(master, slave, 1);
+        self.run_for(Duration::from_secs(5));
+        let Some(SupplyAnswer::Keys(keys)) = self.answers.remove(&id) else { return false };
+        let fetch = self.dec(master, slave, vec![keys[0].id]);
+        self.run_for(Duration::from_millis(200));
+        match self.answers.remove(&fetch) {
+            Some(SupplyAnswer::Keys(fetched)) => {
+                assert_eq!(fetched[0].key.expose(), keys[0].key.expose());
+                true
+            }
+            other => panic!("the slave cannot get {:?}: {other:?}", keys[0].id),
+        }
+    }
+
+    pub(crate) fn logged(&self, text: &str) -> bool {
+        self.log.iter().any(|line| line.contains(text))
+    }
+
+    pub(crate) fn link_state(&self, at: usize, link: usize) -> String {
+        let status = self.sites[at].node.as_ref().expect("it runs").status(Moment(self.clock), "test");
+        let name = self.link_id(link).to_string();
+        status.links.into_iter().find(|link| link.name == name).map(|link| link.state).expect("its link")
+    }
+
+    pub(crate) fn stored(&self, at: usize, link: usize) -> (u64, u64) {
+        let status = self.sites[at].node.as_ref().expect("it runs").status(Moment(self.clock), "test");
+        let name = self.link_id(link).to_string();
+        let link = status.links.into_iter().find(|link| link.name == name).expect("its link");
+        (link.store_bytes, link.store_peer_bytes)
+    }
+}
