@@ -82,6 +82,8 @@ pub struct LinkKeyPool {
     sides: [Ledger; 2],
     distilled: VecDeque<Distilled>,
     residue: Option<Distilled>,
+    /// Directions that have had a block, forward and reverse.
+    deposited: [bool; 2],
 }
 
 /// Blocks distilled but not yet deposited, at most.
@@ -91,7 +93,8 @@ impl LinkKeyPool {
     /// A new, empty pool with the bootstrap's hash keys (forward, reverse) and first pads.
     pub fn new(id: PoolId, own: Direction, hash_keys: [SecretBytes; 2], stock: BootstrapStock) -> Self {
         let sides = [Ledger::default(), Ledger::default()];
-        Self { id, own, hash_keys, stock: Some(stock), sides, distilled: VecDeque::new(), residue: None }
+        let distilled = VecDeque::new();
+        Self { id, own, hash_keys, stock: Some(stock), sides, distilled, residue: None, deposited: [false; 2] }
     }
 
     /// The pool as its records tell it: what was reserved and not used is burnt.
@@ -103,7 +106,8 @@ impl LinkKeyPool {
         for (direction, index, bytes) in pads {
             sides[direction.index()].hold(index, bytes);
         }
-        Self { id, own, hash_keys, stock: None, sides, distilled: VecDeque::new(), residue: None }
+        let distilled = VecDeque::new();
+        Self { id, own, hash_keys, stock: None, sides, distilled, residue: None, deposited: [true; 2] }
     }
 
     /// Its identity.
@@ -136,7 +140,7 @@ impl LinkKeyPool {
         &mut self.sides[self.own.opposite().index()]
     }
 
-    /// True until the first deposit: tags rest on the bootstrap only.
+    /// True until both directions have had a deposit: tags rest on the bootstrap only.
     pub fn is_bootstrap(&self) -> bool {
         self.stock.is_some()
     }
@@ -232,12 +236,15 @@ impl LinkKeyPool {
         Some(self.cut(offer, whole))
     }
 
-    /// Both ends hold the blocks of `offer`: they may be used from now on, and the bootstrap ends.
+    /// Both ends hold the blocks of `offer`: they may be used from now on. The bootstrap ends
+    /// once both directions have had a block.
     pub fn confirm_deposit(&mut self, offer: &DepositOffer) {
         for side in 0..2 {
             self.sides[side].confirm(offer.first[side] + u64::from(offer.count[side]));
+            self.deposited[side] |= offer.count[side] > 0;
         }
-        if offer.count != [0, 0] {
+        // An end without pad of its own could not authenticate the next block.
+        if self.deposited == [true, true] {
             self.stock = None;
         }
     }

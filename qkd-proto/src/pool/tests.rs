@@ -147,6 +147,21 @@ fn tags_use_the_bootstrap_until_the_first_deposit() {
 }
 
 #[test]
+fn the_bootstrap_lasts_until_both_directions_have_pad() {
+    let (mut a, mut b) = pair();
+    let first = deposit(&mut a, &mut b, 1, PAD_BLOCK_BYTES + 100);
+    assert_eq!(first.count, [1, 0]);
+    reserve(&mut a, &mut b);
+    let tag = b.sign("label", b"text").expect("the bootstrap is there still");
+    assert!(a.check("label", b"text", &tag));
+    deposit(&mut a, &mut b, 2, PAD_BLOCK_BYTES);
+    reserve(&mut b, &mut a);
+    let tag = b.sign("label", b"text").expect("pool pad");
+    assert_eq!(tag.stock, PadStock::Pool);
+    assert!(a.check("label", b"text", &tag));
+}
+
+#[test]
 fn a_restart_burns_what_was_reserved() {
     let (mut a, mut b) = pair();
     deposit(&mut a, &mut b, 1, 10 * PAD_BLOCK_BYTES);
