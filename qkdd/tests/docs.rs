@@ -45,7 +45,10 @@ fn read(path: &str) -> String {
 }
 
 fn entries(folder: &Path) -> Vec<PathBuf> {
-    let mut found: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut found: Vec<PathBuf> = fs::read_dir(folder)
+        .expect("the folder is there")
+        .map(|entry| entry.expect("the folder is readable").path())
+        .collect();
     found.sort();
     found
 }
@@ -97,7 +100,7 @@ fn source_folders(folder: &Path, found: &mut Vec<String>) {
     for path in entries(folder).into_iter().filter(|path| path.is_dir()) {
         let code = entries(&path).iter().any(|file| file.file_name().is_some_and(|name| name != "tests.rs"));
         if code {
-            found.push(format!("{}/", path.strip_prefix(root()).unwrap().display()));
+            found.push(format!("{}/", path.strip_prefix(root()).expect("it lies below the root").display()));
         }
         source_folders(&path, found);
     }
