@@ -30,6 +30,9 @@ pub(crate) struct Site {
     saes: Option<Vec<u8>>,
 }
 
+/// A use of pad: first byte, end, digest of what left.
+type PadRange = (u64, u64, [u8; 16]);
+
 pub(crate) struct Rig {
     pub(crate) clock: Duration,
     pub(crate) roster: Roster,
@@ -39,7 +42,7 @@ pub(crate) struct Rig {
     device: BTreeMap<(usize, usize), SecretBytes>,
     /// Link messages that left, in order: sender, link, bytes.
     pub(crate) said: Vec<(usize, usize, Vec<u8>)>,
-    pads: BTreeMap<(LinkId, PoolId, bool), Vec<(u64, u64, [u8; 16])>>,
+    pads: BTreeMap<(LinkId, PoolId, bool), Vec<PadRange>>,
     pub(crate) answers: BTreeMap<RequestId, SupplyAnswer>,
     pub(crate) log: Vec<String>,
     asked: u64,
