@@ -152,7 +152,7 @@ impl Node {
             return;
         }
         if to > link.durable.send_reserved || link.durable.pool != link.marks.pool {
-            return self.drop_link(id, "the neighbour acknowledges what was not asked");
+            return self.log(Event::Link(id.clone(), "an acknowledgement came before it was asked: ignored".into()));
         }
         if let Some(pool) = &mut link.pool {
             pool.send_mut().acknowledge(to);

@@ -68,6 +68,7 @@ pub struct Node {
     tombstones: VecDeque<TransferId>,
     tombstones_max: usize,
     requests: BTreeMap<RequestId, KeyRequest>,
+    last_look_up: Option<Moment>,
     /// Finished transfers whose keys no request claims.
     unclaimed: BTreeSet<TransferId>,
     delivery_poisoned: bool,

@@ -138,7 +138,12 @@ impl Node {
         self.directory.node_of(sae).cloned()
     }
 
+    /// Asks for every node's SAEs, but not more often than it helps: an application can cause it.
     fn look_up_saes_now(&mut self) {
+        if self.last_look_up.is_some_and(|last| self.now.moment.since(last) < REQUEST_RETRY) {
+            return;
+        }
+        self.last_look_up = Some(self.now.moment);
         let own = &self.settings.id;
         for node in self.settings.roster.nodes.iter().map(|member| &member.id).filter(|node| *node != own) {
             self.outbox.act(Action::FindSaes(node.clone()));

@@ -93,6 +93,7 @@ impl Node {
             tombstones: Default::default(),
             tombstones_max: super::tombstones::TOMBSTONES_MAX,
             requests: BTreeMap::new(),
+            last_look_up: None,
             unclaimed: BTreeSet::new(),
             delivery_poisoned: false,
             last_delivery: None,
