@@ -8,7 +8,7 @@ use qkd_proto::control::reply::{KeyReply, LinkReply, StatusReply};
 use qkdctl::net::{Net, RenderOptions, Topology, render};
 use tempfile::TempDir;
 
-use crate::binaries::{self, Binaries};
+use crate::binaries::Binaries;
 use crate::daemon::Daemon;
 use crate::error::Failed;
 use crate::ports;
@@ -36,13 +36,13 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Finds the daemon and renders the topology, to `keep` or a folder that is erased at the end.
+    /// Renders the topology, to `keep` or a folder that is erased at the end.
     pub(crate) fn render(
+        binaries: Binaries,
         topology: &Topology,
         keep: Option<&Path>,
         insecure_test: Option<RenderOptions>,
     ) -> Result<Self, Failed> {
-        let binaries = binaries::find()?;
         let folder = match keep {
             Some(dir) => Folder::Kept(dir.to_owned()),
             None => {

@@ -8,6 +8,7 @@ use qkd_proto::control::reply::StatusReply;
 use qkdctl::cli::Output;
 use qkdctl::net::TopologySae;
 
+use crate::binaries;
 use crate::cluster::{self, Cluster};
 use crate::delivery::{self, Sae};
 use crate::error::Failed;
@@ -30,10 +31,11 @@ pub(crate) struct Options {
 
 /// Runs it; true if the key is equal at both ends.
 pub(crate) async fn demo(scenario: &Scenario, options: &Options) -> Result<bool, Failed> {
+    let binaries = binaries::find()?;
     let started = Instant::now();
     let printer = Printer::new(options.output, started);
     printer.topology(scenario);
-    let mut cluster = Cluster::render(&scenario.topology, options.keep.as_deref(), None)?;
+    let mut cluster = Cluster::render(binaries, &scenario.topology, options.keep.as_deref(), None)?;
     printer.pki(&cluster.net);
     let proved = prove(scenario, &mut cluster, &printer, options.wait).await;
     if proved.is_err() {

@@ -12,6 +12,7 @@ use qkdctl::net::RenderOptions;
 use tokio::task::JoinSet;
 
 use super::history::History;
+use crate::binaries;
 use crate::cluster::Cluster;
 use crate::delivery::{self, Outcome, Sae};
 use crate::error::Failed;
@@ -74,7 +75,7 @@ pub(super) async fn run(seed: u64, scale: f64, report: &mut Report) -> Result<()
     println!("T1 kill -9 loop: {rounds} rounds, seed {seed}; random kills only, fail points come later");
     let scenario = Scenario::line_of_four()?;
     let options = RenderOptions { insecure_test: Some(insecure_test()), ..RenderOptions::default() };
-    let mut cluster = Cluster::render(&scenario.topology, None, Some(options))?;
+    let mut cluster = Cluster::render(binaries::find()?, &scenario.topology, None, Some(options))?;
     let outcome = play(&scenario, &mut cluster, seed, rounds, report).await;
     let faults = cluster.stop().await;
     report.check("clean end", if faults.is_empty() { Ok("all nodes".into()) } else { Err(faults.join("; ")) });
