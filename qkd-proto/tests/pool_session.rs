@@ -71,21 +71,21 @@ fn pair(a: Introduction, b: Introduction, seed: u64) -> Pair {
 }
 
 impl Pair {
-    fn to_a(&mut self, hello: &SignedHello) -> Result<(Option<SignedHello>, Option<Agreement>), String> {
+    fn tell_a(&mut self, hello: &SignedHello) -> Result<(Option<SignedHello>, Option<Agreement>), String> {
         let progress = self.a.handle(hello, &identity(0), &mut self.dice).map_err(|refusal| refusal.to_string())?;
         Ok((progress.reply, progress.agreement))
     }
 
-    fn to_b(&mut self, hello: &SignedHello) -> Result<(Option<SignedHello>, Option<Agreement>), String> {
+    fn tell_b(&mut self, hello: &SignedHello) -> Result<(Option<SignedHello>, Option<Agreement>), String> {
         let progress = self.b.handle(hello, &identity(1), &mut self.dice).map_err(|refusal| refusal.to_string())?;
         Ok((progress.reply, progress.agreement))
     }
 
     fn finish(mut self) -> [Agreement; 2] {
         let offer = self.offer.clone();
-        let (answer, _) = self.to_b(&offer).expect("the offer is sound");
-        let (done, ours) = self.to_a(&answer.expect("an answer")).expect("the answer is sound");
-        let (_, theirs) = self.to_b(&done.expect("a third message")).expect("it is sound");
+        let (answer, _) = self.tell_b(&offer).expect("the offer is sound");
+        let (done, ours) = self.tell_a(&answer.expect("an answer")).expect("the answer is sound");
+        let (_, theirs) = self.tell_b(&done.expect("a third message")).expect("it is sound");
         [ours.expect("agreed"), theirs.expect("agreed")]
     }
 }
@@ -114,32 +114,32 @@ fn altered_reflected_foreign_replayed_and_crossed_words_are_refused() {
     let fresh = |seed| pair(introduction(0, 1, with()), introduction(1, 0, with()), seed);
     let mut one = fresh(1);
     let offer = one.offer.clone();
-    assert!(one.to_a(&offer).is_err(), "reflected");
+    assert!(one.tell_a(&offer).is_err(), "reflected");
     let mut altered = offer.clone();
     altered.text[40] ^= 1;
-    assert!(fresh(2).to_b(&altered).is_err(), "altered");
-    assert!(fresh(2).to_b(&changed(&offer, 2, |_| ())).is_err(), "signed by another");
-    assert!(fresh(2).to_b(&changed(&offer, 0, |text| text.to = name(2))).is_err(), "to another");
+    assert!(fresh(2).tell_b(&altered).is_err(), "altered");
+    assert!(fresh(2).tell_b(&changed(&offer, 2, |_| ())).is_err(), "signed by another");
+    assert!(fresh(2).tell_b(&changed(&offer, 0, |text| text.to = name(2))).is_err(), "to another");
     let elsewhere = changed(&offer, 0, |text| text.link = "n0-n2".parse().expect("a name"));
-    assert!(fresh(2).to_b(&elsewhere).is_err(), "about another link");
+    assert!(fresh(2).tell_b(&elsewhere).is_err(), "about another link");
 
-    let (answer, _) = one.to_b(&offer).expect("sound");
+    let (answer, _) = one.tell_b(&offer).expect("sound");
     let answer = answer.expect("an answer");
-    assert!(fresh(3).to_a(&answer).is_err(), "an answer of another session");
-    let (done, _) = one.to_a(&answer).expect("sound");
+    assert!(fresh(3).tell_a(&answer).is_err(), "an answer of another session");
+    let (done, _) = one.tell_a(&answer).expect("sound");
     let done = done.expect("a third message");
     let mut two = fresh(4);
     let second = two.offer.clone();
-    two.to_b(&second).expect("sound");
-    assert!(two.to_b(&done).is_err(), "a third message of another session");
+    two.tell_b(&second).expect("sound");
+    assert!(two.tell_b(&done).is_err(), "a third message of another session");
     let mut three = fresh(5);
-    assert!(three.to_b(&done).is_err(), "out of turn");
-    one.to_b(&done).expect("sound");
-    assert!(one.to_b(&done).is_err(), "replayed");
+    assert!(three.tell_b(&done).is_err(), "out of turn");
+    one.tell_b(&done).expect("sound");
+    assert!(one.tell_b(&done).is_err(), "replayed");
     // A replayed offer gets an answer at most: nobody can go on from there.
     let mut four = fresh(6);
-    four.to_b(&offer).expect("signed by the neighbour");
-    assert!(four.to_b(&offer).is_err());
+    four.tell_b(&offer).expect("signed by the neighbour");
+    assert!(four.tell_b(&offer).is_err());
 }
 
 #[test]
@@ -191,10 +191,10 @@ fn one_end_alone_cannot_resume() {
     theirs.recv_reserved = u64::MAX;
     let mut pair = pair(introduction(0, 1, Some(theirs.clone())), introduction(1, 0, Some(resume(1))), 1);
     let offer = pair.offer.clone();
-    let (answer, _) = pair.to_b(&offer).expect("sound");
-    let (done, _) = pair.to_a(&answer.expect("an answer")).expect("sound");
+    let (answer, _) = pair.tell_b(&offer).expect("sound");
+    let (done, _) = pair.tell_a(&answer.expect("an answer")).expect("sound");
     let forced = changed(&done.expect("a message"), 0, |text| text.resume = Some(theirs.clone()));
-    let (_, agreement) = pair.to_b(&forced).expect("signed by the neighbour");
+    let (_, agreement) = pair.tell_b(&forced).expect("signed by the neighbour");
     assert!(agreement.expect("agreed").resume.is_none());
 }
 

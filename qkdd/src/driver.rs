@@ -11,7 +11,7 @@ use qkd_proto::node::Node;
 use qkd_proto::node::effect::{Action, Commit, Event};
 use qkd_proto::node::gate::Gate;
 use qkd_proto::node::input::Input;
-use qkd_proto::supply::message::SupplyAnswer;
+use qkd_proto::supply::message::{Refusal, SupplyAnswer};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -135,7 +135,13 @@ impl Driver {
     }
 
     fn commit_failed(&mut self, commit: CommitId) {
-        self.gate.failed(commit);
+        for action in self.gate.failed(commit) {
+            // The keys of the answer are burnt: they may or may not be marked on the disk.
+            if let Action::Supply(request, _) = action {
+                let refusal = Refusal::Unavailable("the key ledger cannot be written".into());
+                self.perform(Action::Supply(request, SupplyAnswer::Refused(refusal)));
+            }
+        }
         self.feed(Input::CommitFailed(commit));
     }
 

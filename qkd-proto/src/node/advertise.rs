@@ -59,10 +59,15 @@ impl Node {
     fn take_advert(&mut self, bytes: &[u8]) {
         let before = self.adverts.nodes().count();
         match self.adverts.take(bytes, &self.settings.roster) {
-            Ok(true) if self.adverts.nodes().count() > before => {
-                self.timers.set_by(Timer::Directory, self.now.moment + BURST_GAP);
+            Ok(false) => {}
+            Ok(true) => {
+                if self.adverts.nodes().count() > before {
+                    self.timers.set_by(Timer::Directory, self.now.moment + BURST_GAP);
+                }
+                // A neighbour may have said that its end of a link is in doubt.
+                let links: Vec<LinkId> = self.links.keys().cloned().collect();
+                links.iter().for_each(|link| self.start_block(link));
             }
-            Ok(_) => {}
             Err(error) => self.log(Event::Alarm(format!("QKD-4002 an advert is not accepted: {error}"))),
         }
     }

@@ -25,6 +25,7 @@ use crate::optics::PhotonBatch;
 use crate::pool::LinkKeyPool;
 use crate::pool::message::PoolMessage;
 use crate::quantity::Qber;
+use crate::relay::message::LinkState;
 use crate::secret::SecretBits;
 
 /// How long a block may take from its start, beyond its own wall time.
@@ -35,6 +36,8 @@ const EPS_SEC: f64 = 1e-10;
 const EPS_COR: f64 = 1e-15;
 /// Pause after a block that gave nothing.
 const ABORT_PAUSE: Duration = Duration::from_millis(500);
+/// Clean blocks of a doubted link fill the pool up to this many times its capacity.
+const OVERFULL: u64 = 4;
 /// Words of a block that may come before the device has seen it.
 const EARLY_WORDS_MAX: usize = 2;
 
@@ -47,7 +50,10 @@ impl Node {
         if link.role != Role::Transmitter || link.run.is_some() || link.offer.is_some() {
             return;
         }
-        if full && link.quarantine.is_none() {
+        // An end in quarantine needs clean blocks, full pool or not; the neighbour's advert tells of its.
+        let doubted = link.quarantine.is_some()
+            || self.adverts.end(&link.peer, id).is_some_and(|end| end.state == LinkState::Talk);
+        if full && !doubted {
             return;
         }
         let block = BlockId(link.last_block.0 + 1);
@@ -241,6 +247,12 @@ impl Node {
         }
         let Some(link) = self.links.get_mut(id) else { return };
         let Some(pool) = &mut link.pool else { return };
+        let overfull = OVERFULL * link.plan.capacity_bytes;
+        if link.role == Role::Transmitter && pool.send().available().min(pool.receive().available()) >= overfull {
+            // A block that only had to show that the link is clean.
+            self.timers.set(Timer::NextBlock(id.clone()), self.now.moment + ABORT_PAUSE);
+            return;
+        }
         pool.distilled(block, key);
         match (link.role, link.offer) {
             (Role::Transmitter, _) => self.offer_deposit(id, block),

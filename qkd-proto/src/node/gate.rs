@@ -34,10 +34,11 @@ impl Gate {
         self.open.remove(&commit).unwrap_or_default()
     }
 
-    /// `commit` failed: what waited for it will never be done.
-    pub fn failed(&mut self, commit: CommitId) {
-        self.open.remove(&commit);
+    /// `commit` failed: what waited for it will never be done. It comes back, so that whoever waits
+    /// for an answer can be told.
+    pub fn failed(&mut self, commit: CommitId) -> Vec<Action> {
         self.failed.insert(commit);
+        self.open.remove(&commit).unwrap_or_default()
     }
 }
 
@@ -64,7 +65,7 @@ mod tests {
         assert!(gate.admit(advert(Some(CommitId(2)), 2)).is_none());
         assert!(gate.admit(advert(None, 3)).is_some());
         assert_eq!(gate.durable(CommitId(1)).len(), 1);
-        gate.failed(CommitId(2));
+        assert_eq!(gate.failed(CommitId(2)).len(), 1);
         assert!(gate.durable(CommitId(2)).is_empty());
         assert!(gate.admit(advert(Some(CommitId(2)), 5)).is_none(), "it came after the failure");
         assert!(gate.admit(advert(Some(CommitId(1)), 4)).is_some());

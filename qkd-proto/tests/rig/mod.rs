@@ -234,7 +234,7 @@ impl Rig {
     /// The oldest commit of a site fails.
     pub(crate) fn fail_commit(&mut self, at: usize) -> bool {
         let Some(commit) = self.sites[at].writing.pop_front() else { return false };
-        self.sites[at].gate.failed(commit.id);
+        drop(self.sites[at].gate.failed(commit.id));
         self.feed(at, Input::CommitFailed(commit.id));
         true
     }
