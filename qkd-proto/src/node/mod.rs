@@ -4,6 +4,7 @@
 
 mod advertise;
 mod blocks;
+mod deliveries;
 mod deposits;
 pub mod effect;
 pub mod gate;

@@ -5,22 +5,22 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::Node;
-use super::effect::{Action, Record, Table};
+use super::effect::Action;
 use super::origin::TransferPlan;
 use super::timers::Timer;
 use crate::entropy::draw;
-use crate::id::{KeyId, LinkId, NodeId, RequestId, SaeId, TransferId};
+use crate::id::{LinkId, NodeId, RequestId, SaeId, TransferId};
 use crate::moment::Moment;
 use crate::quantity::BitCount;
 use crate::relay::hop;
 use crate::relay::message::TRANSFER_BYTES_MAX;
-use crate::relay::record::{Assignment, TransferRole, TransferState};
+use crate::relay::record::Assignment;
 use crate::relay::route::{self, Demand};
 use crate::relay::transfer::{Recipient, Transfer};
 use crate::secret::SecretBytes;
 use crate::supply::message::{
-    KEY_SIZE_DEFAULT, KEY_SIZE_MAX, KEY_SIZE_MIN, KEYS_PER_REQUEST_MAX, Refusal, SuppliedKey, SupplyAnswer,
-    SupplyRequest, SupplyStatus,
+    KEY_SIZE_DEFAULT, KEY_SIZE_MAX, KEY_SIZE_MIN, KEYS_PER_REQUEST_MAX, Refusal, SupplyAnswer, SupplyRequest,
+    SupplyStatus,
 };
 
 /// Both sides of a key.
@@ -343,68 +343,6 @@ impl Node {
         }));
     }
 
-    /// Marks keys delivered, writes it down, and answers after that.
-    fn hand_out(&mut self, id: RequestId, to: Recipient, caller: &SaeId, other: &SaeId, keys: &[(TransferId, usize)]) {
-        let mut supplied = Vec::with_capacity(keys.len());
-        for (transfer, index) in keys {
-            let Some(transfer) = self.transfers.get_mut(transfer) else { continue };
-            if let Some(key) = transfer.deliver(to, *index) {
-                supplied.push(SuppliedKey { id: transfer.key_id(*index), key });
-            }
-        }
-        let touched: BTreeSet<TransferId> = keys.iter().map(|(transfer, _)| *transfer).collect();
-        let mut records: Vec<Record> = vec![self.audit_delivery(to, caller, other, &supplied)];
-        records.extend(touched.iter().filter_map(|transfer| self.transfer_record(*transfer)));
-        let commit = self.commit_delivery(records);
-        touched.into_iter().for_each(|transfer| self.bury(transfer));
-        self.forget_the_oldest();
-        let complete = supplied.len() == keys.len();
-        let answer = if complete { SupplyAnswer::Keys(supplied) } else { SupplyAnswer::Refused(Refusal::not_found()) };
-        self.outbox.act_after(Some(commit), Action::Supply(id, answer));
-    }
-
-    fn audit_delivery(&self, to: Recipient, caller: &SaeId, other: &SaeId, keys: &[SuppliedKey]) -> Record {
-        let role = if to == Recipient::Master { "master" } else { "slave" };
-        let ids: Vec<String> = keys.iter().map(|key| format!("\"{}\"", key.id)).collect();
-        let line = format!(
-            "{{\"unix_ms\":{},\"event\":\"delivered\",\"to\":\"{caller}\",\"as\":\"{role}\",\"with\":\"{other}\",\"key_ids\":[{}]}}",
-            self.now.wall.0,
-            ids.join(",")
-        );
-        Record { table: Table::Audit, key: Vec::new(), value: Some(SecretBytes::new(line.into_bytes())) }
-    }
-
-    /// ETSI 014 "Get key with key IDs": all or none.
-    fn dec_keys(&mut self, id: RequestId, caller: &SaeId, master: &SaeId, ids: &[KeyId]) -> Result<(), Refusal> {
-        let distinct: BTreeSet<&KeyId> = ids.iter().collect();
-        if ids.is_empty() || ids.len() > KEYS_PER_REQUEST_MAX || distinct.len() != ids.len() {
-            return Err(bad(format!("key_IDs shall be 1 to {KEYS_PER_REQUEST_MAX} different ids")));
-        }
-        let mut keys = Vec::with_capacity(ids.len());
-        let mut missing = false;
-        for key in ids {
-            let place = self.key_ids.get(key).copied();
-            let transfer = place.and_then(|(transfer, _)| self.transfers.get(&transfer));
-            let known = transfer.filter(|transfer| transfer.state() == TransferState::Relayed);
-            let Some((place, transfer)) = place.zip(known) else {
-                missing = true;
-                continue;
-            };
-            let pair = transfer.assignment().map(|to| (&to.master, &to.slave));
-            if pair.is_none_or(|(_, slave)| slave != caller) {
-                return Err(Refusal::Unauthorised);
-            }
-            let here = transfer.role() != TransferRole::Origin && transfer.has(Recipient::Slave, place.1);
-            missing |= !here || pair.is_none_or(|(owner, _)| owner != master);
-            keys.push(place);
-        }
-        if missing {
-            return Err(Refusal::not_found());
-        }
-        self.hand_out(id, Recipient::Slave, caller, master, &keys);
-        Ok(())
-    }
-
     fn supply_status(&mut self, caller: &SaeId, slave: &SaeId) -> Result<SupplyAnswer, Refusal> {
         let Some(target) = self.node_of(slave) else {
             self.look_up_saes_now();
@@ -436,6 +374,6 @@ impl Node {
     }
 }
 
-fn bad(message: impl Into<String>) -> Refusal {
+pub(super) fn bad(message: impl Into<String>) -> Refusal {
     Refusal::BadRequest(message.into())
 }
