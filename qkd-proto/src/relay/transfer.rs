@@ -333,3 +333,6 @@ impl Transfer {
 fn side(recipient: Recipient) -> usize {
     usize::from(recipient == Recipient::Slave)
 }
+
+#[cfg(test)]
+mod tests;
