@@ -48,6 +48,15 @@ fn build(cargo: &Path, folder: &Path) -> Result<(), Failed> {
     let mut command = Command::new(cargo);
     command.args(["build", "--quiet", "--profile", profile, "-p", "qkdd", "-p", "qkdctl"]);
     command.current_dir(env!("CARGO_MANIFEST_DIR")).stdout(std::io::stderr());
+    // `cargo run` tells of this package; build scripts that look (ring's does) would build anew each time.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| is_of_package(&name.to_string_lossy())) {
+        command.env_remove(name);
+    }
     let ended = command.status().map_err(|error| Failed::file(cargo, error))?;
     if ended.success() { Ok(()) } else { Err(Failed::new(format!("cargo build ended with {ended}: see above"))) }
+}
+
+/// Whether Cargo sets the variable for one package alone.
+fn is_of_package(name: &str) -> bool {
+    ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|prefix| name.starts_with(prefix))
 }

@@ -17,7 +17,7 @@ pub struct BootstrapStock {
 }
 
 impl BootstrapStock {
-    /// From [`BOOTSTRAP_BYTES`] for each direction, forward first.
+    /// From as many bytes for each direction as 64 tags need, forward first.
     pub fn new(pads: [SecretBytes; 2]) -> Self {
         Self { pads, next: [0; 2] }
     }

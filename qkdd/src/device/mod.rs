@@ -2,7 +2,7 @@
 //! device. Out: [`Input`]s for the node. Always: one thread a link, with a bounded queue; photons
 //! leave sealed; nothing of a session outlives its `Close`.
 //!
-//! A device is anything that can take part in a block ([`PhotonDevice`]): the emulated optics
+//! A device is anything that can take part in a block (`PhotonDevice`): the emulated optics
 //! (`simulated`), or a published rate (`table`).
 
 mod photon_frame;

@@ -41,7 +41,7 @@ impl Channel {
     pub(super) fn frame_bytes_max(self) -> usize {
         match self {
             Self::Link => (64 << 10) + (4 << 10),
-            Self::Block => 8 << 20,
+            Self::Block => 64 << 20,
             Self::Photons => 1 << 20,
         }
     }

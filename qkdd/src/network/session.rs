@@ -24,7 +24,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(2);
 /// Silence on the link channel that ends the session.
 const SILENCE_MAX: Duration = Duration::from_secs(8);
 /// Bytes received on one session that the driver has not taken, at most.
-const INBOUND_BYTES_MAX: usize = 16 << 20;
+const INBOUND_BYTES_MAX: usize = 72 << 20;
 /// Frames are written together up to this many bytes.
 const BATCH_BYTES: usize = 64 << 10;
 
