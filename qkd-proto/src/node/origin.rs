@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
+use super::Node;
 use super::effect::{Event, Lane, Record, Table};
 use super::timers::Timer;
-use super::{Node, requests};
 use crate::codec::Bytes;
 use crate::entropy::draw;
 use crate::hybrid::{self, HybridAnswer, HybridOffer, HybridSecret};
@@ -16,7 +16,7 @@ use crate::relay::message::{LetterBody, TransferHeader};
 use crate::relay::record::{TransferRole, TransferState};
 use crate::relay::route::Route;
 use crate::relay::session::{CONFIRMATION_PAD_BYTES, EndSession};
-use crate::relay::transfer::Transfer;
+use crate::relay::transfer::{Recipient, Transfer};
 use crate::secret::SecretBytes;
 
 /// A session is made anew after this long.
@@ -289,7 +289,7 @@ impl Node {
     /// Number of keys that wait for an application here.
     pub(super) fn keys_waiting(&self) -> u64 {
         let waiting = |transfer: &Transfer| {
-            requests::RECIPIENTS.iter().map(|&recipient| transfer.waiting(recipient).count() as u64).sum::<u64>()
+            Recipient::BOTH.iter().map(|&recipient| transfer.waiting(recipient).count() as u64).sum::<u64>()
         };
         self.transfers.values().map(waiting).sum()
     }

@@ -23,8 +23,6 @@ use crate::supply::message::{
     SupplyStatus,
 };
 
-/// Both sides of a key.
-pub(super) const RECIPIENTS: [Recipient; 2] = [Recipient::Master, Recipient::Slave];
 /// An application waits this long at most: the shortest default time-out of a client is 5 s.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
 /// An SAE that the directory has not found by then is unknown.

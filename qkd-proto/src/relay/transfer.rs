@@ -24,6 +24,11 @@ pub enum Recipient {
     Slave,
 }
 
+impl Recipient {
+    /// Both.
+    pub const BOTH: [Self; 2] = [Self::Master, Self::Slave];
+}
+
 /// A transfer with its keys.
 pub struct Transfer {
     id: TransferId,

@@ -88,14 +88,17 @@ proptest! {
                     target.committed(&origin.commit_tag(), assign);
                 }
                 3 if target.state() == TransferState::Relayed => { origin.acknowledged(); }
-                4 => if origin.void() { voided = true; target.void(); },
+                4 if origin.void() => {
+                    voided = true;
+                    target.void();
+                }
                 5 => (origin, target) = (again(&origin), again(&target)),
-                6 => if origin.deliver(Recipient::Master, index).is_some() {
+                6 if origin.deliver(Recipient::Master, index).is_some() => {
                     prop_assert!(handed.insert((0, index)), "key {} twice at the master", index);
-                },
-                7 => if target.deliver(Recipient::Slave, index).is_some() {
+                }
+                7 if target.deliver(Recipient::Slave, index).is_some() => {
                     prop_assert!(handed.insert((1, index)), "key {} twice at the slave", index);
-                },
+                }
                 _ => {}
             }
             prop_assert!(origin.state() >= before.0 && target.state() >= before.1);
