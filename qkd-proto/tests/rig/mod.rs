@@ -7,14 +7,18 @@ use std::time::Duration;
 
 use qkd_proto::crypto::{self, IdentityKey};
 use qkd_proto::entropy::SeededEntropy;
-use qkd_proto::id::{BootId, DataDirId, Incarnation, LinkId, NodeId, PoolId, RequestId, SaeId};
+use qkd_proto::id::{BlockId, BootId, DataDirId, Incarnation, LinkId, NodeId, PoolId, RequestId, SaeId};
 use qkd_proto::moment::{Moment, Now, UnixMillis};
 use qkd_proto::node::effect::{Action, Commit, Table};
 use qkd_proto::node::gate::Gate;
 use qkd_proto::node::input::Input;
 use qkd_proto::node::settings::{DevicePlan, LinkPlan, NodeSettings};
 use qkd_proto::node::{Node, Stored};
+use qkd_proto::optics::model::LinkModel;
+use qkd_proto::optics::preset::Preset;
+use qkd_proto::optics::receiver::Receiver;
 use qkd_proto::optics::table;
+use qkd_proto::optics::transmitter::Transmitter;
 use qkd_proto::quantity::BitCount;
 use qkd_proto::secret::SecretBytes;
 use qkd_proto::supply::message::{SupplyAnswer, SupplyRequest};
@@ -47,6 +51,11 @@ pub(crate) struct Rig {
     pub(crate) log: Vec<String>,
     asked: u64,
     pub(crate) device_fails: bool,
+    /// Links have emulated optics instead of rate tables; frames of the last block, by link.
+    optics: bool,
+    frames: BTreeMap<usize, Vec<Vec<u8>>>,
+    /// Share of the pulses that an eavesdropper intercepts and resends.
+    pub(crate) eve: f64,
     /// Changes what leaves: sender, bytes.
     #[allow(clippy::type_complexity, reason = "a test's hook")]
     pub(crate) alter: Option<Box<dyn FnMut(usize, &mut Vec<u8>) -> bool>>,
@@ -67,6 +76,15 @@ pub(crate) fn identity(i: usize) -> IdentityKey {
 impl Rig {
     /// `count` nodes; links join `pairs`, transmitter first.
     pub(crate) fn new(count: usize, pairs: &[(usize, usize)]) -> Self {
+        Self::with(count, pairs, false)
+    }
+
+    /// As `new`, over emulated optics.
+    pub(crate) fn optical(count: usize, pairs: &[(usize, usize)]) -> Self {
+        Self::with(count, pairs, true)
+    }
+
+    fn with(count: usize, pairs: &[(usize, usize)], optics: bool) -> Self {
         let member = |i| Member { id: name(i), key: identity(i).public(), address: String::new() };
         let link = |&(a, b): &(usize, usize)| RosterLink {
             id: format!("n{a}-n{b}").parse().expect("a name"),
@@ -101,6 +119,9 @@ impl Rig {
             log: Vec::new(),
             asked: 0,
             device_fails: false,
+            optics,
+            frames: BTreeMap::new(),
+            eve: 0.0,
             alter: None,
         };
         (0..count).for_each(|i| rig.start(i));
@@ -125,10 +146,14 @@ impl Rig {
 
     /// Starts with this run number and boot.
     pub(crate) fn start_as(&mut self, at: usize, run: u64, salt: u8) {
+        let device = match self.optics {
+            false => DevicePlan::Table { rate_bps: 1e6, qber: 0.02 },
+            true => DevicePlan::Simulated { model: Preset::Lab.model(), pulses: Preset::Lab.pulses() },
+        };
         let plan = |link: &RosterLink| LinkPlan {
             link: link.id.clone(),
             psk: SecretBytes::new(vec![7; 32]),
-            device: DevicePlan::Table { rate_bps: 1e6, qber: 0.02 },
+            device: device.clone(),
             dilution: 1.0,
             capacity_bytes: 64 << 10,
             faults: Vec::new(),
@@ -288,14 +313,11 @@ impl Rig {
             }
             Action::Measure(id, block) => {
                 let link = link_of(self, &id);
-                let Some(secret) = self.device.get(&(at, link)) else { return };
-                let bits = table::block_bits(secret, &id, block, BitCount(80_000));
-                let input = if self.device_fails {
-                    Input::DeviceFailed(id, block, "told to".into())
+                if self.optics {
+                    self.measure(at, link, id, block);
                 } else {
-                    Input::DeviceKey(id, block, bits)
-                };
-                self.queue.push_back((at, input));
+                    self.look_up(at, link, id, block);
+                }
             }
             Action::Run(id, block, job) => self.queue.push_back((at, Input::JobDone(id, block, job.run()))),
             Action::Supply(id, answer) => {
@@ -336,6 +358,36 @@ impl Rig {
             (0..self.sites.len()).for_each(|at| self.feed(at, Input::Timer));
         }
         self.settle();
+    }
+
+    /// The rate-table device: the bits of the session's secret.
+    fn look_up(&mut self, at: usize, link: usize, id: LinkId, block: BlockId) {
+        let Some(secret) = self.device.get(&(at, link)) else { return };
+        let bits = table::block_bits(secret, &id, block, BitCount(80_000));
+        let input = if self.device_fails {
+            Input::DeviceFailed(id, block, "told to".into())
+        } else {
+            Input::DeviceKey(id, block, bits)
+        };
+        self.queue.push_back((at, input));
+    }
+
+    /// The transmitter's device sends a whole block at once; the receiver's measures it.
+    fn measure(&mut self, at: usize, link: usize, id: LinkId, block: BlockId) {
+        let (model, pulses) = (Preset::Lab.model(), Preset::Lab.pulses());
+        let batch = if self.ends(link)[0] == at {
+            let mut emission = Transmitter::new(model, [1; 32]).emit(block, pulses);
+            self.frames.insert(link, std::iter::from_fn(|| emission.next_frame()).collect());
+            emission.finish()
+        } else {
+            let optics = Receiver::new(LinkModel { eve_ir: self.eve, ..model }, [2; 32]);
+            let mut reception = optics.receive(block, pulses);
+            for frame in self.frames.remove(&link).expect("the transmitter measures first") {
+                reception.accept(&frame).expect("in turn");
+            }
+            reception.finish().expect("whole")
+        };
+        self.queue.push_back((at, Input::Photons(id, block, batch)));
     }
 
     pub(crate) fn ask(&mut self, at: usize, request: SupplyRequest) -> RequestId {
