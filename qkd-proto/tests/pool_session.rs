@@ -33,7 +33,6 @@ fn introduction(own: usize, peer: usize, with: Option<Resume>) -> Introduction {
         link: RosterLink { id, transmitter: name(0), receiver: name(1) },
         own: name(own),
         peer_key: identity(peer).public(),
-        own_key: identity(own).public(),
         incarnation: Incarnation(3),
         boot: BootId([own as u8; 16]),
         data_dir: DataDirId([own as u8; 16]),

@@ -53,10 +53,6 @@ impl Node {
     }
 
     pub(super) fn advert_heard(&mut self, bytes: &[u8]) {
-        self.take_advert(bytes);
-    }
-
-    fn take_advert(&mut self, bytes: &[u8]) {
         let before = self.adverts.nodes().count();
         match self.adverts.take(bytes, &self.settings.roster) {
             Ok(false) => {}
@@ -97,7 +93,7 @@ impl Node {
 
     pub(super) fn adverts_heard(&mut self, adverts: &[Bytes]) {
         for bytes in adverts {
-            self.take_advert(bytes);
+            self.advert_heard(bytes);
         }
     }
 

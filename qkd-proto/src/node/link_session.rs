@@ -91,7 +91,6 @@ impl Node {
             link: link.roster.clone(),
             own: self.settings.id.clone(),
             peer_key: link.peer_key,
-            own_key: self.settings.identity.public(),
             incarnation: self.settings.incarnation,
             boot: self.settings.boot,
             data_dir: self.settings.data_dir,

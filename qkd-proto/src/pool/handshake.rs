@@ -33,8 +33,6 @@ pub struct Introduction {
     pub own: NodeId,
     /// The neighbour's identity key.
     pub peer_key: PublicKey,
-    /// This end's identity key (public), for the certificate.
-    pub own_key: PublicKey,
     /// This end's run number.
     pub incarnation: Incarnation,
     /// This process.

@@ -5,7 +5,6 @@
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -15,17 +14,15 @@ use qkd_proto::id::KeyId;
 use serde::Serialize;
 use serde_json::json;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::accept::accept_all;
 use super::handle::{NodeBusy, NodeHandle};
 use super::http::{self, Limits, Reply};
 
 /// Most connections at once.
 const CONNECTIONS_MAX: usize = 64;
-/// Rest after a failed accept.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Time for running requests at the end.
 const STOP_WAIT: Duration = Duration::from_secs(1);
 
@@ -61,7 +58,8 @@ impl ControlSocket {
         clear_stale(path)?;
         let listener = bind_private(path).map_err(refused)?;
         let stop = CancellationToken::new();
-        let task = tokio::spawn(accept_all(listener, node, stop.clone()));
+        let serve = move |stream, stop| serve(stream, node.clone(), stop);
+        let task = tokio::spawn(accept_all(listener, CONNECTIONS_MAX, stop.clone(), serve));
         Ok(Self { path: path.to_owned(), stop, task })
     }
 
@@ -111,29 +109,6 @@ fn clear_stale(path: &Path) -> Result<(), StartError> {
         }
         _ => Err(StartError::InUse(path.to_owned())),
     }
-}
-
-async fn accept_all(listener: UnixListener, node: NodeHandle, stop: CancellationToken) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let mut connections = JoinSet::new();
-    loop {
-        while connections.try_join_next().is_some() {}
-        let Ok(permit) = room.clone().acquire_owned().await else { return };
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = stop.cancelled() => break,
-        };
-        let Ok((stream, _)) = accepted else {
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-            continue;
-        };
-        let (node, stop) = (node.clone(), stop.clone());
-        connections.spawn(async move {
-            serve(stream, node, stop).await;
-            drop(permit);
-        });
-    }
-    while connections.join_next().await.is_some() {}
 }
 
 async fn serve(stream: UnixStream, node: NodeHandle, stop: CancellationToken) {

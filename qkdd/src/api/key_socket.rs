@@ -11,11 +11,11 @@ use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
 use qkd_proto::id::SaeId;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use super::accept::accept_all;
 use super::handle::NodeHandle;
 use super::http::{self, Limits, Reply};
 use super::sae::SaeRegistry;
@@ -26,8 +26,6 @@ pub use super::tls::TlsError;
 
 /// Most connections at once.
 const CONNECTIONS_MAX: usize = 10_240;
-/// Rest after a failed accept, which is mostly a lack of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Time for running requests at the end.
 const STOP_WAIT: Duration = Duration::from_secs(3);
 
@@ -93,7 +91,8 @@ impl KeySocket {
         let address = listener.local_addr().map_err(refused)?;
         let stop = CancellationToken::new();
         let state = Arc::new(State { acceptor, registry: SaeRegistry::new(saes), options, node });
-        let task = tokio::spawn(accept_all(listener, state, stop.clone()));
+        let serve = move |stream, stop| serve(stream, state.clone(), stop);
+        let task = tokio::spawn(accept_all(listener, CONNECTIONS_MAX, stop.clone(), serve));
         Ok(Self { address, stop, task })
     }
 
@@ -115,31 +114,7 @@ impl Drop for KeySocket {
     }
 }
 
-async fn accept_all(listener: TcpListener, state: Arc<State>, stop: CancellationToken) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let mut connections = JoinSet::new();
-    loop {
-        while connections.try_join_next().is_some() {}
-        let Ok(permit) = room.clone().acquire_owned().await else { return };
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = stop.cancelled() => break,
-        };
-        let Ok((stream, _)) = accepted else {
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-            continue;
-        };
-        let (state, stop) = (state.clone(), stop.clone());
-        connections.spawn(async move {
-            serve(stream, &state, stop).await;
-            drop(permit);
-        });
-    }
-    drop(listener);
-    while connections.join_next().await.is_some() {}
-}
-
-async fn serve(stream: TcpStream, state: &Arc<State>, stop: CancellationToken) {
+async fn serve(stream: TcpStream, state: Arc<State>, stop: CancellationToken) {
     let _ = stream.set_nodelay(true);
     let limits = state.options.limits;
     let handshake = tokio::time::timeout(limits.handshake, state.acceptor.accept(stream));

@@ -4,24 +4,20 @@
 use std::fmt::Write as _;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
 use qkd_proto::control::reply::{LinkReply, StatusReply};
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::accept::accept_all;
 use super::handle::NodeHandle;
 use super::http::{self, Limits, Reply};
 
 /// Most connections at once.
 const CONNECTIONS_MAX: usize = 16;
-/// Rest after a failed accept.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Media type of the text form.
 const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -40,7 +36,10 @@ impl MetricsSocket {
     pub async fn start(listen: SocketAddr, node: NodeHandle) -> io::Result<Self> {
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
-        Ok(Self { address, task: tokio::spawn(accept_all(listener, node)) })
+        // Nothing waits for its connections: it ends when dropped.
+        let serve = move |stream, stop| serve(stream, node.clone(), stop);
+        let task = tokio::spawn(accept_all(listener, CONNECTIONS_MAX, CancellationToken::new(), serve));
+        Ok(Self { address, task })
     }
 
     /// Where it listens.
@@ -55,23 +54,8 @@ impl Drop for MetricsSocket {
     }
 }
 
-async fn accept_all(listener: TcpListener, node: NodeHandle) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let mut connections = JoinSet::new();
-    loop {
-        while connections.try_join_next().is_some() {}
-        let Ok(permit) = room.clone().acquire_owned().await else { return };
-        let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-            continue;
-        };
-        let node = node.clone();
-        connections.spawn(async move {
-            let handler = |request| answer(node.clone(), request);
-            http::serve(stream, Limits::default(), CancellationToken::new(), handler).await;
-            drop(permit);
-        });
-    }
+async fn serve(stream: TcpStream, node: NodeHandle, stop: CancellationToken) {
+    http::serve(stream, Limits::default(), stop, |request| answer(node.clone(), request)).await;
 }
 
 async fn answer(node: NodeHandle, request: Request<Incoming>) -> Reply {

@@ -2,6 +2,7 @@
 //! TCP. Out: [`handle::Question`]s for the node. Always: every connection, body and queue is bounded,
 //! and no secret is logged.
 
+mod accept;
 pub mod control_socket;
 mod etsi014;
 mod etsi014_reply;
