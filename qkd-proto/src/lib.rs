@@ -4,7 +4,7 @@
 //!
 //! | floor | module | what happens there |
 //! |---|---|---|
-//! | 0 | ground: [`id`] [`bits`] [`secret`] [`quantity`] [`moment`] [`codec`] [`crypto`] [`mac`] [`hybrid`] [`entropy`] [`labels`] [`topology`] | the words and tools of every floor |
+//! | 0 | ground: [`id`] [`bits`] [`secret`] [`quantity`] [`moment`] [`codec`] [`crypto`] [`mac`] [`hybrid`] [`entropy`] [`kernel`] [`labels`] [`topology`] | the words and tools of every floor |
 //! | 1 | [`optics`] | photons are emitted, travel, and are detected (emulated) |
 //! | 2 | [`distill`] | photon records become a secret key at both ends of a link |
 //! | 3 | [`pool`] | the secret bits of one link wait to be spent, each once |
@@ -22,6 +22,7 @@ pub mod crypto;
 pub mod entropy;
 pub mod hybrid;
 pub mod id;
+pub mod kernel;
 pub mod labels;
 pub mod mac;
 pub mod moment;

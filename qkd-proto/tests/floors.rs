@@ -14,8 +14,10 @@ const FLOORS: [(&str, u8); 8] =
     [("optics", 1), ("distill", 2), ("pool", 3), ("relay", 4), ("supply", 5), ("node", 6), ("control", 6), ("sim", 7)];
 
 /// Ground modules: a new one is added here and in `lib.rs`, so that no stage slips in as ground.
-const GROUND: [&str; 12] =
-    ["bits", "codec", "crypto", "entropy", "hybrid", "id", "labels", "mac", "moment", "quantity", "secret", "topology"];
+const GROUND: [&str; 13] = [
+    "bits", "codec", "crypto", "entropy", "hybrid", "id", "kernel", "labels", "mac", "moment", "quantity", "secret",
+    "topology",
+];
 
 /// A crate and the only files that may name it; an entry that ends in `/` is a folder.
 const DOORS: [(&str, &[&str]); 18] = [
