@@ -11,25 +11,28 @@ use qkd_proto::distill::message::{AbortCode, BlockMessage};
 use qkd_proto::distill::plan::{BlockPlan, QBER_LIMIT, Role};
 use qkd_proto::distill::report::BlockOutcome;
 use qkd_proto::distill::session::{BlockEffect, BlockInput, BlockSession};
-use qkd_proto::distill::sift;
+use qkd_proto::distill::sift::{DetectionSifter, EmissionSifter};
 use qkd_proto::entropy::SeededEntropy;
 use qkd_proto::id::BlockId;
 use qkd_proto::labels;
 use qkd_proto::mac::{self, AuthTag, PadStock};
 use qkd_proto::optics::PhotonBatch;
+use qkd_proto::optics::event::{Detections, Emissions};
 use qkd_proto::optics::model::LinkModel;
 use qkd_proto::optics::preset::{Preset, pulses_for};
 use qkd_proto::optics::receiver::{Receiver, Reception};
 use qkd_proto::optics::transmitter::{Emission, Transmitter};
 use qkd_proto::quantity::Qber;
 
-fn photons(model: &LinkModel, pulses: u64, seed: u8) -> (PhotonBatch, PhotonBatch) {
+/// The chunks of a block at both ends.
+fn photons(model: &LinkModel, pulses: u64, seed: u8) -> (Vec<Emissions>, Vec<Detections>) {
     let mut emission = Transmitter::new(model.clone(), [seed; 32]).emit(BlockId(1), pulses);
     let mut reception = Receiver::new(model.clone(), [seed + 100; 32]).receive(BlockId(1), pulses);
-    while let Some(frame) = emission.next_frame() {
-        reception.accept(&frame).unwrap();
-    }
-    (emission.finish(), reception.finish().unwrap())
+    let chunks = std::iter::from_fn(|| {
+        let (frame, emissions) = emission.next_frame()?;
+        Some((emissions, reception.accept(&frame).unwrap()))
+    });
+    chunks.unzip()
 }
 
 fn plan(model: &LinkModel, pulses: u64, entropy: u8) -> BlockPlan {
@@ -121,8 +124,8 @@ fn distil(model: &LinkModel, pulses: u64, seed: u8, alter: Alter<'_>) -> [End; 2
 fn distil_batches(
     model: &LinkModel,
     pulses: u64,
-    emissions: PhotonBatch,
-    detections: PhotonBatch,
+    emissions: Vec<Emissions>,
+    detections: Vec<Detections>,
     alter: Alter<'_>,
 ) -> [End; 2] {
     let mut transmitter = End::new(Role::Transmitter, plan(model, pulses, 11));
@@ -130,9 +133,14 @@ fn distil_batches(
     let mut wire: Vec<(Role, Vec<u8>)> = Vec::new();
     let mut number = 0;
     // The receiver is first: its message waits until the transmitter's device is done.
-    wire.extend(receiver.handle(BlockInput::Photons(detections)).into_iter().map(|bytes| (Role::Receiver, bytes)));
-    let early = transmitter.handle(BlockInput::Photons(emissions));
-    assert!(early.is_empty());
+    for chunk in detections {
+        let sent = receiver.handle(BlockInput::Photons(PhotonBatch::Detections(chunk)));
+        wire.extend(sent.into_iter().map(|bytes| (Role::Receiver, bytes)));
+    }
+    for chunk in emissions {
+        let early = transmitter.handle(BlockInput::Photons(PhotonBatch::Emissions(chunk)));
+        assert!(early.is_empty());
+    }
     while !wire.is_empty() {
         let (sender, bytes) = wire.remove(0);
         number += 1;
@@ -180,13 +188,13 @@ fn an_honest_lab_block_gives_one_key_to_both_ends() {
 
 /// Counts of a block, by sifting both records in the open.
 fn measured(model: &LinkModel, pulses: u64, seed: u8) -> ([[u64; 2]; 2], [[u64; 2]; 2]) {
-    let (PhotonBatch::Emissions(emissions), PhotonBatch::Detections(mut detections)) = photons(model, pulses, seed)
-    else {
-        panic!("the transmitter emits and the receiver detects")
-    };
-    let clicks = sift::announce(&mut detections);
-    let (ours, kept, tested) = sift::sift_emissions(&emissions, &clicks).unwrap();
-    let (theirs, estimate) = sift::sift_detections(&detections, &kept).unwrap();
+    let (emissions, detections) = photons(model, pulses, seed);
+    let (mut ours, mut theirs) = (EmissionSifter::new(pulses), DetectionSifter::new());
+    for (emissions, detections) in emissions.into_iter().zip(detections) {
+        ours.clicks(emissions, &theirs.detections(detections)).unwrap();
+    }
+    let (ours, kept, tested) = ours.finish(&theirs.bases()).unwrap();
+    let (theirs, estimate) = theirs.finish(&kept).unwrap();
     assert_eq!(tested, estimate.counts);
     let (counts, errors) = ours.compare(&theirs);
     ([counts, estimate.counts], [errors, estimate.errors])
@@ -308,12 +316,12 @@ fn the_reason_reaches_the_other_end() {
 fn lost_and_repeated_photon_frames_are_refused() {
     let (model, pulses) = (Preset::Lab.model(), Preset::Lab.pulses());
     let mut emission = Transmitter::new(model.clone(), [1; 32]).emit(BlockId(1), pulses);
-    let frames: Vec<Vec<u8>> = std::iter::from_fn(|| emission.next_frame()).collect();
+    let frames: Vec<Vec<u8>> = std::iter::from_fn(|| Some(emission.next_frame()?.0)).collect();
     let mut reception = Receiver::new(model, [2; 32]).receive(BlockId(1), pulses);
     assert!(reception.accept(&frames[1]).is_err());
     assert!(reception.accept(&frames[0]).is_ok());
     assert!(reception.accept(&frames[0]).is_err());
-    assert!(reception.finish().is_err());
+    assert!(!reception.is_complete());
 }
 
 proptest! {

@@ -8,9 +8,10 @@ use super::amplify;
 use super::key::{ReconciledKey, SecretKey, SiftedKey, VerifiedKey};
 use super::message::{DetectionsMessage, EstimateMessage, FrameSyndrome, ReportMessage, SiftMessage};
 use super::reconcile::{self, Polar};
-use super::{sift, verify};
+use super::sift::{DetectionSifter, EmissionSifter};
+use super::verify;
 use crate::bits::BitString;
-use crate::optics::event::{Detections, Emissions};
+use crate::optics::event::Emissions;
 
 /// A heavy step of a block.
 #[derive(Debug)]
@@ -21,8 +22,8 @@ pub struct Job(pub(super) Work);
 pub struct JobResult(pub(super) Product);
 
 pub(super) enum Work {
-    SiftEmissions(Emissions, DetectionsMessage),
-    SiftDetections(Detections, SiftMessage),
+    SiftEmissions(EmissionSifter, Vec<Emissions>, DetectionsMessage),
+    SiftDetections(DetectionSifter, SiftMessage),
     Encode { key: SiftedKey, step: u8, filter_key: [u8; 16] },
     Decode { key: SiftedKey, step: u8, filter_key: [u8; 16], frames: Vec<FrameSyndrome>, hash_key: [u8; 16] },
     Verify { key: SiftedKey, report: ReportMessage, hash_key: [u8; 16] },
@@ -49,12 +50,10 @@ impl Job {
     /// Does the work.
     pub fn run(self) -> JobResult {
         JobResult(match self.0 {
-            Work::SiftEmissions(emissions, clicks) => {
-                Product::EmissionsSifted(sift::sift_emissions(&emissions, &clicks))
+            Work::SiftEmissions(sifter, chunks, clicks) => {
+                Product::EmissionsSifted(sift_emissions(sifter, chunks, &clicks))
             }
-            Work::SiftDetections(detections, kept) => {
-                Product::DetectionsSifted(sift::sift_detections(&detections, &kept))
-            }
+            Work::SiftDetections(sifter, kept) => Product::DetectionsSifted(sifter.finish(&kept)),
             Work::Encode { key, step, filter_key } => {
                 let frames = reconcile::encode(&Polar, &key, step, filter_key);
                 Product::Encoded(key, frames)
@@ -76,6 +75,20 @@ impl Job {
             Work::Amplify { key, seed, length } => Product::Amplified(amplify::amplify(key, seed, length)),
         })
     }
+}
+
+fn sift_emissions(
+    mut sifter: EmissionSifter,
+    chunks: Vec<Emissions>,
+    clicks: &DetectionsMessage,
+) -> Result<(SiftedKey, SiftMessage, [u64; 2]), AbortReason> {
+    if chunks.len() != clicks.gaps.len() {
+        return Err(AbortReason::Malformed("detections"));
+    }
+    for (emissions, gaps) in chunks.into_iter().zip(&clicks.gaps) {
+        sifter.clicks(emissions, gaps.as_slice())?;
+    }
+    sifter.finish(&clicks.bases)
 }
 
 impl fmt::Debug for Work {

@@ -65,8 +65,8 @@ pub enum BlockMessage {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DetectionsMessage {
-    /// Gaps between clicks as variable-length numbers; slots count from 1.
-    pub gaps: Bytes,
+    /// Positions of the clicks, chunk by chunk; slots count from 1.
+    pub gaps: Vec<Bytes>,
     /// One = test basis.
     pub bases: BitString,
 }
@@ -199,7 +199,7 @@ mod tests {
         let bits: BitString = (0..70).map(|i| i % 3 == 0).collect();
         let frames = vec![FrameSyndrome { frozen: bits.clone(), filter: 7 }];
         let messages = [
-            BlockMessage::Detections { body: DetectionsMessage { gaps: Bytes::from(vec![1, 2]), bases: bits } },
+            BlockMessage::Detections { body: DetectionsMessage { gaps: vec![Bytes::from(vec![1, 2])], bases: bits } },
             BlockMessage::Syndromes {
                 body: SyndromesMessage { rate_step: 3, filter_key: Bytes::from(vec![1]), frames },
             },

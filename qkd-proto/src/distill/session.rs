@@ -21,16 +21,16 @@ use super::abort::AbortReason;
 use super::finite_key::Formula;
 use super::job::{Job, JobResult, Product, Work};
 use super::key::{ReconciledKey, SecretKey, SiftedKey, VerifiedKey};
-use super::message::{AmplifyMessage, BlockMessage, EstimateMessage};
+use super::message::{AmplifyMessage, BlockMessage, DetectionsMessage, EstimateMessage};
 use super::plan::{BlockPlan, Role};
 use super::report::{BlockOutcome, BlockReport};
-use super::sift;
+use super::sift::{DetectionSifter, EmissionSifter};
 use super::transcript::Transcript;
 use crate::codec::Bytes;
 use crate::entropy::SeededEntropy;
 use crate::mac::AuthTag;
 use crate::optics::PhotonBatch;
-use crate::optics::event::{Detections, Emissions};
+use crate::optics::event::Emissions;
 use crate::quantity::BitCount;
 
 /// Messages that may wait while a job runs: the protocol never has more in flight.
@@ -76,8 +76,8 @@ pub enum BlockEffect {
 /// What is awaited, with the material that waits.
 pub(super) enum State {
     Photons,
-    Detections(Emissions),
-    Sift(Detections),
+    Detections,
+    Sift,
     Estimate(SiftedKey, [u64; 2]),
     Syndromes(SiftedKey, u8),
     Report(SiftedKey),
@@ -113,6 +113,9 @@ pub struct BlockSession {
     pub(super) test: EstimateMessage,
     pub(super) hash_key: [u8; 16],
     pub(super) reported: [u64; 2],
+    emissions: Vec<Emissions>,
+    sifter: DetectionSifter,
+    announced: Vec<Bytes>,
 }
 
 impl BlockSession {
@@ -143,6 +146,9 @@ impl BlockSession {
             test: EstimateMessage { counts: [0; 2], errors: [0; 2] },
             hash_key: [0; 16],
             reported: [0; 2],
+            emissions: Vec::new(),
+            sifter: DetectionSifter::new(),
+            announced: Vec::new(),
         }
     }
 
@@ -204,12 +210,19 @@ impl BlockSession {
     fn photons(&mut self, batch: PhotonBatch) -> Result<(), AbortReason> {
         match (self.role, self.take(), batch) {
             (Role::Transmitter, State::Photons, PhotonBatch::Emissions(emissions)) => {
-                self.state = State::Detections(emissions);
+                self.state = if emissions.is_last() { State::Detections } else { State::Photons };
+                self.emissions.push(emissions);
                 Ok(())
             }
-            (Role::Receiver, State::Photons, PhotonBatch::Detections(mut detections)) => {
-                self.send(&BlockMessage::Detections { body: sift::announce(&mut detections) });
-                self.state = State::Sift(detections);
+            (Role::Receiver, State::Photons, PhotonBatch::Detections(detections)) => {
+                let last = detections.is_last();
+                self.announced.push(Bytes::from(self.sifter.detections(detections)));
+                self.state = State::Photons;
+                if last {
+                    let (gaps, bases) = (std::mem::take(&mut self.announced), self.sifter.bases());
+                    self.send(&BlockMessage::Detections { body: DetectionsMessage { gaps, bases } });
+                    self.state = State::Sift;
+                }
                 Ok(())
             }
             _ => Err(AbortReason::Malformed("unexpected photon batch")),
@@ -239,8 +252,8 @@ impl BlockSession {
 
     fn awaits_message(&self) -> bool {
         match self.state {
-            State::Detections(_)
-            | State::Sift(_)
+            State::Detections
+            | State::Sift
             | State::Estimate(..)
             | State::Syndromes(..)
             | State::Report(_)
@@ -261,11 +274,13 @@ impl BlockSession {
         let text = self.transcript.text_if(self.role.other(), matches!(message, BlockMessage::Tag { .. }));
         self.transcript.add(self.role.other(), bytes);
         match (self.take(), message) {
-            (State::Detections(emissions), BlockMessage::Detections { body: clicks }) => {
-                self.run(Work::SiftEmissions(emissions, clicks));
+            (State::Detections, BlockMessage::Detections { body: clicks }) => {
+                let chunks = std::mem::take(&mut self.emissions);
+                self.run(Work::SiftEmissions(EmissionSifter::new(self.plan.pulses), chunks, clicks));
             }
-            (State::Sift(detections), BlockMessage::Sift { body: kept }) => {
-                self.run(Work::SiftDetections(detections, kept));
+            (State::Sift, BlockMessage::Sift { body: kept }) => {
+                let sifter = std::mem::take(&mut self.sifter);
+                self.run(Work::SiftDetections(sifter, kept));
             }
             (State::Estimate(key, tested), BlockMessage::Estimate { body: estimate }) => {
                 return self.estimated(key, tested, estimate);

@@ -83,13 +83,15 @@ impl Node {
         self.timers.set(Timer::Block(id.clone()), self.now.moment + timeout);
     }
 
-    /// This end's device has seen the block: distillation starts.
+    /// This end's device has seen a chunk of the block: distillation starts, or goes on.
     pub(super) fn photons(&mut self, id: &LinkId, block: BlockId, batch: PhotonBatch) {
         let seed = draw(&mut *self.entropy);
         let Some((link, early)) = self.running(id, block) else { return };
         let Some(plan) = block_plan(link, block, seed) else { return };
         let role = link.role;
-        if let Some(run) = &mut link.run {
+        if let Some(run) = &mut link.run
+            && run.session.is_none()
+        {
             run.session = Some(Box::new(BlockSession::new(role, plan)));
         }
         self.drive(id, BlockInput::Photons(batch));

@@ -14,6 +14,7 @@ use qkd_proto::node::gate::Gate;
 use qkd_proto::node::input::Input;
 use qkd_proto::node::settings::{DevicePlan, LinkPlan, NodeSettings};
 use qkd_proto::node::{Node, Stored};
+use qkd_proto::optics::PhotonBatch;
 use qkd_proto::optics::model::LinkModel;
 use qkd_proto::optics::preset::Preset;
 use qkd_proto::optics::receiver::Receiver;
@@ -375,19 +376,19 @@ impl Rig {
     /// The transmitter's device sends a whole block at once; the receiver's measures it.
     fn measure(&mut self, at: usize, link: usize, id: LinkId, block: BlockId) {
         let (model, pulses) = (Preset::Lab.model(), Preset::Lab.pulses());
-        let batch = if self.ends(link)[0] == at {
+        let batches: Vec<PhotonBatch> = if self.ends(link)[0] == at {
             let mut emission = Transmitter::new(model, [1; 32]).emit(block, pulses);
-            self.frames.insert(link, std::iter::from_fn(|| emission.next_frame()).collect());
-            emission.finish()
+            let (frames, chunks): (_, Vec<_>) = std::iter::from_fn(|| emission.next_frame()).unzip();
+            self.frames.insert(link, frames);
+            chunks.into_iter().map(PhotonBatch::Emissions).collect()
         } else {
             let optics = Receiver::new(LinkModel { eve_ir: self.eve, ..model }, [2; 32]);
             let mut reception = optics.receive(block, pulses);
-            for frame in self.frames.remove(&link).expect("the transmitter measures first") {
-                reception.accept(&frame).expect("in turn");
-            }
-            reception.finish().expect("whole")
+            let frames = self.frames.remove(&link).expect("the transmitter measures first");
+            let chunks = frames.iter().map(|frame| reception.accept(frame).expect("in turn"));
+            chunks.map(PhotonBatch::Detections).collect()
         };
-        self.queue.push_back((at, Input::Photons(id, block, batch)));
+        self.queue.extend(batches.into_iter().map(|batch| (at, Input::Photons(id.clone(), block, batch))));
     }
 
     pub(crate) fn ask(&mut self, at: usize, request: SupplyRequest) -> RequestId {

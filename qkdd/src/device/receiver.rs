@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use qkd_proto::id::BlockId;
 use qkd_proto::node::input::Input;
+use qkd_proto::optics::PhotonBatch;
 use qkd_proto::optics::model::LinkModel;
 use qkd_proto::optics::receiver::{Receiver, Reception};
 use qkd_proto::secret::SecretBytes;
@@ -33,9 +34,8 @@ impl PhotonReceiver {
         let Some(photons) = photon_frame::unseal(secret, &way.link, of, body).filter(|_| of == block) else {
             return Taken::More;
         };
-        if reception.accept(photons.expose()).is_err() {
-            return Taken::Broken("out of turn");
-        }
+        let Ok(detections) = reception.accept(photons.expose()) else { return Taken::Broken("out of turn") };
+        way.tell(Input::Photons(way.link.clone(), block, PhotonBatch::Detections(detections)));
         if reception.is_complete() {
             return Taken::Last;
         }
@@ -69,10 +69,6 @@ impl PhotonDevice for PhotonReceiver {
                     return None;
                 }
             }
-        }
-        match reception.finish() {
-            Ok(batch) => way.tell(Input::Photons(way.link.clone(), block, batch)),
-            Err(error) => way.fail(block, error),
         }
         None
     }

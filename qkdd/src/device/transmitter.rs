@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use qkd_proto::id::BlockId;
 use qkd_proto::node::input::Input;
+use qkd_proto::optics::PhotonBatch;
 use qkd_proto::optics::model::LinkModel;
 use qkd_proto::optics::transmitter::Transmitter;
 use qkd_proto::secret::SecretBytes;
@@ -31,8 +32,10 @@ impl PhotonDevice for PhotonTransmitter {
         let end = Instant::now() + self.block_time;
         let optics = Transmitter::new(self.model.clone(), photon_frame::seed(self.seed, true));
         let mut emission = optics.emit(block, self.pulses);
-        let mut under_way = 0;
-        while let Some(photons) = emission.next_frame().map(Zeroizing::new) {
+        let (mut under_way, mut chunks) = (0, Vec::new());
+        while let Some((photons, emissions)) = emission.next_frame() {
+            let photons = Zeroizing::new(photons);
+            chunks.push(emissions);
             while let Some(command) = next_command(way, under_way >= WINDOW)? {
                 match command {
                     DeviceCommand::Photons(bytes) => under_way -= credit_of(&bytes, block).min(under_way),
@@ -52,7 +55,9 @@ impl PhotonDevice for PhotonTransmitter {
                 Err(RecvTimeoutError::Disconnected) => return None,
             }
         }
-        way.tell(Input::Photons(way.link.clone(), block, emission.finish()));
+        for chunk in chunks {
+            way.tell(Input::Photons(way.link.clone(), block, PhotonBatch::Emissions(chunk)));
+        }
         None
     }
 }
