@@ -27,3 +27,13 @@ pub enum PhotonBatch {
     /// The receiver's: where it clicked, in which basis, with which bit.
     Detections(Detections),
 }
+
+impl PhotonBatch {
+    /// True for the block's last chunk.
+    pub fn is_last(&self) -> bool {
+        match self {
+            Self::Emissions(chunk) => chunk.is_last(),
+            Self::Detections(chunk) => chunk.is_last(),
+        }
+    }
+}
