@@ -4,7 +4,7 @@
 
 use super::abort::AbortReason;
 use super::estimate;
-use super::finite_key::{self, BasisCounts, BlockCounts, Epsilons, Formula};
+use super::finite_key::{self, BasisCounts, BlockCounts, Epsilons, Formula, KeyLength as _};
 use super::key::SiftedKey;
 use super::message::EstimateMessage;
 use super::plan::AUTHENTICATION_BITS;
@@ -42,16 +42,17 @@ impl BlockSession {
         let shannon = self.report.sifted.0 as f64 * finite_key::binary_entropy(qber.ratio());
         self.report.qber = Some(qber);
         self.report.f_ec = (shannon > 0.0).then(|| self.report.leak.0 as f64 / shannon);
-        let float = |pair: [u64; 2]| pair.map(|count| count as f64);
+        let basis =
+            |counts: [u64; 2], errors: [u64; 2]| BasisCounts { counts: counts.into(), errors: Some(errors.into()) };
         let block = BlockCounts {
-            mus: self.plan.model.mus,
-            ps: self.plan.model.ps,
-            key: BasisCounts { counts: float(counts), errors: float(errors) },
-            test: BasisCounts { counts: float(self.test.counts), errors: float(self.test.errors) },
+            mus: self.plan.model.mus.into(),
+            ps: self.plan.model.ps.into(),
+            key: basis(counts, errors),
+            test: basis(self.test.counts, self.test.errors),
             leak: self.report.leak.0 as f64,
         };
         let eps = Epsilons { secrecy: self.plan.eps_sec, correctness: self.plan.eps_cor };
-        let length = Formula::default().bounds(&block, eps).whole_bits();
+        let length = Formula::default().length(&block, eps).map_or(0, |bounds| bounds.whole_bits());
         if length > GAIN_MIN * AUTHENTICATION_BITS && length <= total { Ok(length) } else { Err(AbortReason::NoKey) }
     }
 }
