@@ -4,6 +4,8 @@
 
 use super::abort::AbortReason;
 use super::estimate;
+use super::finite_key::forecast::Forecast;
+use super::finite_key::plob::plob_bps;
 use super::finite_key::{self, BasisCounts, BlockCounts, Epsilons, Formula, KeyLength as _};
 use super::key::SiftedKey;
 use super::message::EstimateMessage;
@@ -53,6 +55,23 @@ impl BlockSession {
         };
         let eps = Epsilons { secrecy: self.plan.eps_sec, correctness: self.plan.eps_cor };
         let length = Formula::default().length(&block, eps).map_or(0, |bounds| bounds.whole_bits());
+        self.below_plob(length, eps)?;
         if length > GAIN_MIN * AUTHENTICATION_BITS && length <= total { Ok(length) } else { Err(AbortReason::NoKey) }
+    }
+
+    /// Refuses a length that no protocol can reach: it tells of counts that are not of this fibre.
+    fn below_plob(&self, length: u64, eps: Epsilons) -> Result<(), AbortReason> {
+        let model = &self.plan.model;
+        // With yields of an eavesdropper the model is not of its fibre. The block itself must not be
+        // asserted, since the other end had a say in its counts.
+        debug_assert!(
+            model.eve_pns.is_some() || Forecast::of(model, self.plan.pulses as f64, 1.0, eps).below_plob(),
+            "the model gives more key than its fibre can carry"
+        );
+        let secret_bps = length as f64 / self.plan.pulses as f64 * model.rate_hz;
+        match plob_bps(model) {
+            Some(plob_bps) if secret_bps > plob_bps => Err(AbortReason::OverPlob { secret_bps, plob_bps }),
+            _ => Ok(()),
+        }
     }
 }
