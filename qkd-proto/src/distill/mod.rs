@@ -29,6 +29,7 @@ pub mod reconcile;
 pub mod report;
 pub mod session;
 pub mod sift;
+pub mod simulate;
 mod transcript;
 mod transmit;
 pub mod verify;

@@ -1,6 +1,7 @@
 //! One file per group of commands: arguments in, printed text and an exit code out.
 
 pub(crate) mod key;
+pub(crate) mod link;
 pub(crate) mod net;
 pub(crate) mod pool;
 pub(crate) mod status;
