@@ -52,8 +52,8 @@ mod tests {
 
     /// Shift and add.
     fn schoolbook(a: u64, b: u64) -> u64 {
-        let times_x = |a: u64| a << 1 ^ (a >> 63) * 0x1b;
-        (0..64).rev().fold(0, |sum, bit| times_x(sum) ^ (b >> bit & 1) * a)
+        let times_x = |a: u64| (a << 1) ^ ((a >> 63) * 0x1b);
+        (0..64).rev().fold(0, |sum, bit| times_x(sum) ^ ((b >> bit & 1) * a))
     }
 
     #[test]

@@ -123,7 +123,7 @@ fn butterfly_back<L: Lanes>(low: &mut [u64], high: &mut [u64], twiddle: L) {
 /// swap, one block a lane.
 #[inline(always)]
 fn lane_twiddles(index: usize, step: usize, place: usize) -> [u64; ROW] {
-    let base = twiddle(index * ROW << step) ^ twiddle(place);
+    let base = twiddle((index * ROW) << step) ^ twiddle(place);
     std::array::from_fn(|lane| base ^ LANE_TWIDDLES[step][lane])
 }
 
