@@ -8,6 +8,7 @@
 
 #![allow(unsafe_code, reason = "calls into code for processor features, behind a run-time check")]
 
+pub mod field;
 pub mod select;
 
 /// What the processor can do.
