@@ -6,6 +6,8 @@
 //! The emulation has no physical security: whoever reads the photon frames reads the bits. The
 //! daemon's device seals them like any other traffic.
 
+mod coins;
+mod detector;
 pub mod eavesdropper;
 pub mod event;
 pub mod frame;
