@@ -60,10 +60,11 @@ const DOORS: [(&str, &[&str]); 18] = [
 const SERIALIZED: [&str; 9] = ["id", "bits", "quantity", "moment", "crypto", "mac", "hybrid", "topology", "control"];
 
 /// Files that may call `expose()`, each with its reason.
-const EXPOSED: [(&str, &str); 33] = [
+const EXPOSED: [(&str, &str); 34] = [
     ("qkd-proto/src/crypto.rs", "keys of HKDF, AEAD and signatures go into ring"),
     ("qkd-proto/src/mac.rs", "the key of a one-time tag goes into Poly1305"),
     ("qkd-proto/src/hybrid.rs", "both halves of the exchange are combined"),
+    ("qkd-proto/src/optics/seeded.rs", "a connection's secret seeds both emulated ends"),
     ("qkd-proto/src/optics/table.rs", "the session's secret seeds the rate-table device"),
     ("qkd-proto/src/distill/key.rs", "the receiver counts its own errors after correction"),
     ("qkd-proto/src/distill/sift.rs", "sifting picks bits of the own record"),

@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use qkd_proto::distill::finite_key::{BasisCounts, BlockCounts, Bounds, Epsilons, Formula};
+use qkd_proto::optics::catalogue;
 use qkd_proto::optics::model::{BasisExpectation, Expectation, LinkModel};
-use qkd_proto::optics::preset::Preset;
+use qkd_proto::optics::preset::{Preset, pulses_for};
+use qkd_proto::optics::rates::ContinuousVariable;
 use serde_json::Value;
 
 fn golden() -> Value {
@@ -103,6 +105,42 @@ fn every_eavesdropper() {
         }
         // The oracle's rows give rates, and the counts of one number of pulses.
         check_row(&model, 1e11, row, kind);
+    }
+}
+
+/// The catalogue's pulse models give what was published, within 1 %.
+#[test]
+fn every_catalogued_pulse_model() {
+    for link in catalogue::all() {
+        let Some(pulses) = &link.pulses else { continue };
+        let count = pulses_for(&pulses.model, pulses.block_key_bits) as f64;
+        let expected = pulses.model.expected(count);
+        let qber = expected.key.qber();
+        let entropy = -qber * qber.log2() - (1.0 - qber) * (1.0 - qber).log2();
+        let found = bounds(Formula::Wiesemann, &pulses.model, &expected, 1.06 * expected.key.total() * entropy);
+        let rate_bps = found.length * pulses.model.rate_hz / count;
+        assert!((rate_bps / link.rate_bps - 1.0).abs() < 0.01, "{}: {rate_bps} bit/s", link.name);
+        assert!(rate_bps < pulses.model.plob_bps());
+        assert!(link.qber.is_none_or(|published| (published - qber).abs() < 0.003), "{}: qber {qber}", link.name);
+    }
+}
+
+#[test]
+fn continuous_variables() {
+    for row in golden()["cv"].as_array().unwrap() {
+        let number = |field: &str| row[field].as_f64().unwrap();
+        let link = ContinuousVariable {
+            modulation: number("VA"),
+            transmittance: number("T"),
+            excess_noise: number("xi"),
+            efficiency: number("eta"),
+            electronic_noise: number("vel"),
+            reconciliation: number("beta"),
+        };
+        let rates = link.rates();
+        near(rates.mutual, &row["I"], "mutual");
+        near(rates.holevo, &row["chi"], "holevo");
+        near(rates.key, &row["K"], "key");
     }
 }
 

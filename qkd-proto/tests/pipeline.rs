@@ -17,6 +17,7 @@ use qkd_proto::id::BlockId;
 use qkd_proto::labels;
 use qkd_proto::mac::{self, AuthTag, PadStock};
 use qkd_proto::optics::PhotonBatch;
+use qkd_proto::optics::eavesdropper::{Attack, Burst, Drift};
 use qkd_proto::optics::event::{Detections, Emissions};
 use qkd_proto::optics::model::LinkModel;
 use qkd_proto::optics::preset::{Preset, pulses_for};
@@ -187,12 +188,20 @@ fn an_honest_lab_block_gives_one_key_to_both_ends() {
 }
 
 /// Counts of a block, by sifting both records in the open.
-fn measured(model: &LinkModel, pulses: u64, seed: u8) -> ([[u64; 2]; 2], [[u64; 2]; 2]) {
-    let (emissions, detections) = photons(model, pulses, seed);
+fn measured(model: &LinkModel, attack: &Attack, pulses: u64, seed: u8) -> ([[u64; 2]; 2], [[u64; 2]; 2]) {
+    let mut emission = Transmitter::new(model.clone(), [seed; 32]).under(attack).emit(BlockId(1), pulses);
+    let mut reception = Receiver::new(model.clone(), [seed + 100; 32]).under(attack).receive(BlockId(1), pulses);
     let (mut ours, mut theirs) = (EmissionSifter::new(pulses), DetectionSifter::new());
-    for (emissions, detections) in emissions.into_iter().zip(detections) {
+    let mut slot = 0;
+    while let Some((frame, emissions)) = emission.next_frame() {
+        let detections = reception.accept(&frame).unwrap();
+        let span = (emissions.first_slot(), emissions.last_slot());
+        assert_eq!(span, (detections.first_slot(), detections.last_slot()));
+        assert_eq!((span.0, emissions.is_last()), (slot + 1, detections.is_last()));
+        slot = span.1;
         ours.clicks(emissions, &theirs.detections(detections)).unwrap();
     }
+    assert!(slot == pulses && reception.is_complete());
     let (ours, kept, tested) = ours.finish(&theirs.bases()).unwrap();
     let (theirs, estimate) = theirs.finish(&kept).unwrap();
     assert_eq!(tested, estimate.counts);
@@ -200,24 +209,67 @@ fn measured(model: &LinkModel, pulses: u64, seed: u8) -> ([[u64; 2]; 2], [[u64; 
     ([counts, estimate.counts], [errors, estimate.errors])
 }
 
+/// Links honest and attacked, each with something that the others have little of.
+fn cases() -> Vec<(&'static str, LinkModel, Attack)> {
+    let (lab, none) = (Preset::Lab.model(), Attack::default());
+    let far = LinkModel { length_km: 50.0, ..lab.clone() };
+    // Most slots of the signal give a click, so that what was sent in the others is mostly decoy.
+    let bright = LinkModel { mus: [1.5, 0.1], eta_det: 1.0, length_km: 0.0, extra_loss_db: 0.0, ..lab.clone() };
+    let resent = Attack { intercept: 0.3, key_basis: 0.8, ..none.clone() };
+    let burst = Attack { intercept: 0.6, burst: Some(Burst { every: 3, pulses: 100_000 }), ..none.clone() };
+    let split = Attack { splitting: Some((0.0, 0.05)), ..none.clone() };
+    let dark = Attack { dark: 1e-3, loss_db: 3.0, ..none.clone() };
+    let drift = Attack { drift: Some(Drift { peak: 0.05, period: 3_000_000 }), ..none.clone() };
+    vec![
+        ("honest", lab.clone(), none.clone()),
+        ("dark", LinkModel { p_dark: 1e-4, p_ap: 0.05, ..far.clone() }, none.clone()),
+        ("model's eavesdropper", LinkModel { eve_ir: 1.0, eve_key_basis: 0.4, ..lab.clone() }, none.clone()),
+        ("afterpulses", LinkModel { dead_s: 0.0, p_ap: 0.04, ..far.clone() }, none.clone()),
+        ("bright", LinkModel { p_dark: 0.01, p_ap: 0.0, dead_s: 0.0, ..bright }, none.clone()),
+        ("resent", lab.clone(), resent),
+        ("bursts", lab.clone(), burst),
+        ("split", lab.clone(), split),
+        ("injected", lab.clone(), dark),
+        ("drift", lab.clone(), drift),
+        ("cut", LinkModel { p_dark: 1e-4, ..lab }, Attack { cut: true, ..none }),
+    ]
+}
+
 #[test]
 fn counts_lie_within_five_sigma_of_the_closed_form() {
-    let lab = Preset::Lab.model();
-    let dark = LinkModel { p_dark: 1e-4, p_ap: 0.05, length_km: 40.0, ..lab.clone() };
-    let attacked = LinkModel { eve_ir: 0.3, eve_key_basis: 0.8, ..lab.clone() };
-    let live = LinkModel { dead_s: 0.0, p_ap: 0.04, length_km: 50.0, ..lab.clone() };
-    for (seed, model) in [lab, dark, attacked, live].into_iter().enumerate() {
-        let pulses = pulses_for(&model, 400_000);
-        let expected = model.expected(pulses as f64);
-        let (counts, errors) = measured(&model, pulses, 30 + seed as u8);
+    for (seed, (name, model, attack)) in cases().into_iter().enumerate() {
+        attack.check().unwrap();
+        let model_under = attack.apply(&model);
+        let pulses = pulses_for(&model_under, 150_000);
+        let expected = model_under.expected(pulses as f64);
+        let (counts, errors) = measured(&model, &attack, pulses, 30 + seed as u8);
         for (basis, theory) in [expected.key, expected.test].into_iter().enumerate() {
             for k in 0..2 {
                 let sigma = |ours: u64, theory: f64| (ours as f64 - theory) / theory.sqrt();
                 let (n, m) = (sigma(counts[basis][k], theory.counts[k]), sigma(errors[basis][k], theory.errors[k]));
-                assert!(n.abs() < 5.0 && m.abs() < 5.0, "model {seed} basis {basis} intensity {k}: {n} {m} sigma");
+                assert!(n.abs() < 5.0 && m.abs() < 5.0, "{name}, basis {basis}, intensity {k}: {n} {m} sigma");
             }
         }
     }
+}
+
+#[test]
+fn clicks_that_cannot_be_are_refused() {
+    let (model, pulses) = small();
+    let (emissions, detections) = photons(&model, pulses, 9);
+    let mut theirs = DetectionSifter::new();
+    let gaps: Vec<Vec<u8>> = detections.into_iter().map(|chunk| theirs.detections(chunk)).collect();
+    let mut ours = EmissionSifter::new(pulses);
+    let mut emissions = emissions.into_iter();
+    let malformed = Err(AbortReason::Malformed("clicks"));
+    assert_eq!(ours.clicks(emissions.next().unwrap(), &gaps[0][..gaps[0].len() - 1]), malformed);
+    let (emissions, _) = photons(&model, pulses, 9);
+    let mut emissions = emissions.into_iter();
+    assert_eq!(ours.clicks(emissions.next().unwrap(), &gaps[0]), Ok(()));
+    // One click, 2^40 slots on.
+    assert_eq!(ours.clicks(emissions.next().unwrap(), &[1, 40, 255, 255, 255, 255, 255]), malformed);
+    assert_eq!(ours.clicks(emissions.next().unwrap(), &[]), malformed, "a chunk is left out");
+    assert!(ours.finish(&theirs.bases()).is_err());
 }
 
 #[test]

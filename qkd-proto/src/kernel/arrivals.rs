@@ -119,7 +119,7 @@ mod tests {
             assert!((ours - exact).abs() < 2e-14 * exact.max(1.0), "{k}: {ours} is not {exact}");
             assert!(ours > 0.0);
         };
-        [0, 1, 2, (1 << 41) - 1, (1 << 41) - 2, 1 << 40].map(&mut check);
+        [0, 1, 2, (1 << 41) - 1, (1 << 41) - 2, 1 << 40].into_iter().for_each(&mut check);
         (0..20_000).for_each(|_| check(coins.next_u64() >> GAP_SHIFT));
         assert_eq!(gap(u64::MAX, 1e-9), 1);
         assert!(gap(u64::MAX, f64::INFINITY) >= NEVER && gap(0, f64::INFINITY) >= NEVER);

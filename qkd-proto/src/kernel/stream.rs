@@ -97,9 +97,9 @@ fn plain(key: &[u8; 32], numbers: &[u64; LANES], out: &mut [u64; WORDS]) {
         }
     }
     for ((row, start), out) in rows.iter().zip(&start).zip(out.as_chunks_mut::<8>().0) {
-        for half in 0..8 {
-            let sum = |lane: usize| u64::from(row[lane].wrapping_add(start[lane]));
-            out[half] = sum(2 * half + 1) << 32 | sum(2 * half);
+        let sum = |lane: usize| u64::from(row[lane].wrapping_add(start[lane]));
+        for (half, out) in out.iter_mut().enumerate() {
+            *out = sum(2 * half + 1) << 32 | sum(2 * half);
         }
     }
 }
@@ -123,10 +123,10 @@ fn start(key: &[u8; 32], numbers: &[u64; LANES]) -> [Row; 16] {
 #[inline(always)]
 fn quarter(rows: &mut [Row; 16], [a, b, c, d]: [usize; 4]) {
     for (to, from, turned, by) in [(a, b, d, 16), (c, d, b, 12), (a, b, d, 8), (c, d, b, 7)] {
-        for lane in 0..LANES {
-            rows[to][lane] = rows[to][lane].wrapping_add(rows[from][lane]);
-            rows[turned][lane] = (rows[turned][lane] ^ rows[to][lane]).rotate_left(by);
-        }
+        let added = rows[from];
+        rows[to].iter_mut().zip(added).for_each(|(to, from)| *to = to.wrapping_add(from));
+        let mixed = rows[to];
+        rows[turned].iter_mut().zip(mixed).for_each(|(turned, to)| *turned = (*turned ^ to).rotate_left(by));
     }
 }
 

@@ -6,6 +6,7 @@
 //! The emulation has no physical security: whoever reads the photon frames reads the bits. The
 //! daemon's device seals them like any other traffic.
 
+pub mod catalogue;
 mod coins;
 mod detector;
 pub mod eavesdropper;
@@ -15,7 +16,9 @@ pub(crate) mod gap_code;
 pub mod model;
 pub mod photon;
 pub mod preset;
+pub mod rates;
 pub mod receiver;
+pub mod seeded;
 pub mod table;
 pub mod transmitter;
 

@@ -3,6 +3,8 @@
 //! checked model is finite. Formulas: phase-randomised weak coherent pulses, background and dead
 //! time as in Ma et al. 2005 and Rusca et al. 2018, App. B3.
 
+use super::rates;
+
 /// Physical parameters of one link; index 0 is the signal intensity, 1 the decoy.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LinkModel {
@@ -128,6 +130,11 @@ impl LinkModel {
     /// Loss of fibre, connectors and receiver optics, in dB.
     pub fn loss_db(&self) -> f64 {
         self.alpha_db_km * self.length_km + self.extra_loss_db
+    }
+
+    /// Most secret bits per second of any protocol without a repeater over this loss (PLOB).
+    pub fn plob_bps(&self) -> f64 {
+        self.rate_hz * rates::plob(10f64.powf(-self.loss_db() / 10.0))
     }
 
     /// Transmittance from the transmitter to a click.
