@@ -6,8 +6,10 @@ use qkd_proto::distill::finite_key::forecast::Forecast;
 use qkd_proto::distill::finite_key::{
     BasisCounts, BlockCounts, Epsilons, KeyLength, Lim, PerIntensity, Rusca, Wiesemann,
 };
+use qkd_proto::optics::catalogue;
 use qkd_proto::optics::model::LinkModel;
-use qkd_proto::optics::preset::Preset;
+use qkd_proto::optics::preset::{Preset, pulses_for};
+use qkd_proto::optics::rates::ContinuousVariable;
 use serde_json::Value;
 
 fn golden() -> Value {
@@ -47,11 +49,16 @@ fn model(link: &Value) -> LinkModel {
     }
 }
 
-fn check_row(model: &LinkModel, pulses: f64, row: &Value, name: &str) {
+/// With the oracle's efficiency and failure probabilities.
+fn forecast(model: &LinkModel, pulses: f64) -> Forecast {
     let golden = golden();
     let number = |field: &str| golden["eps"][field].as_f64().unwrap();
     let eps = Epsilons { secrecy: number("eps_sec"), correctness: number("eps_cor") };
-    let forecast = Forecast::of(model, pulses, golden["fec"].as_f64().unwrap(), eps);
+    Forecast::of(model, pulses, golden["fec"].as_f64().unwrap(), eps)
+}
+
+fn check_row(model: &LinkModel, pulses: f64, row: &Value, name: &str) {
+    let forecast = forecast(model, pulses);
     let (expected, what) = (forecast.expected, |field: &str| format!("{name} at {} km: {field}", model.length_km));
     near(expected.eta, &row["eta"], &what("eta"));
     near(expected.background, &row["background"], &what("background"));
@@ -115,6 +122,39 @@ fn list(value: &Value) -> PerIntensity {
         [a, b] => [*a, *b].into(),
         [a, b, c] => [*a, *b, *c].into(),
         _ => panic!("two or three intensities"),
+    }
+}
+
+/// The catalogue's pulse models give what was published, within 1 %.
+#[test]
+fn every_catalogued_pulse_model() {
+    for link in catalogue::all() {
+        let Some(pulses) = &link.pulses else { continue };
+        let count = pulses_for(&pulses.model, pulses.block_key_bits) as f64;
+        let forecast = forecast(&pulses.model, count);
+        let (rate_bps, qber) = (forecast.secret_bps(&forecast.wiesemann.unwrap()), forecast.expected.key.qber());
+        assert!((rate_bps / link.rate_bps - 1.0).abs() < 0.01, "{}: {rate_bps} bit/s", link.name);
+        assert!(forecast.below_plob());
+        assert!(link.qber.is_none_or(|published| (published - qber).abs() < 0.003), "{}: qber {qber}", link.name);
+    }
+}
+
+#[test]
+fn continuous_variables() {
+    for row in golden()["cv"].as_array().unwrap() {
+        let number = |field: &str| row[field].as_f64().unwrap();
+        let link = ContinuousVariable {
+            modulation: number("VA"),
+            transmittance: number("T"),
+            excess_noise: number("xi"),
+            efficiency: number("eta"),
+            electronic_noise: number("vel"),
+            reconciliation: number("beta"),
+        };
+        let rates = link.rates();
+        near(rates.mutual, &row["I"], "mutual");
+        near(rates.holevo, &row["chi"], "holevo");
+        near(rates.key, &row["K"], "key");
     }
 }
 

@@ -6,7 +6,6 @@ use super::abort::AbortReason;
 use super::engine::Told;
 use super::estimate;
 use super::finite_key::forecast::Forecast;
-use super::finite_key::plob::plob_bps;
 use super::finite_key::{self, BasisCounts, BlockCounts, Epsilons, Formula, KeyLength as _};
 use super::key::SiftedKey;
 use super::message::EstimateMessage;
@@ -77,7 +76,7 @@ impl BlockSession {
             "the model gives more key than its fibre can carry"
         );
         let secret_bps = length as f64 / self.plan.pulses as f64 * model.rate_hz;
-        match plob_bps(model) {
+        match model.plob_bps() {
             Some(plob_bps) if secret_bps > plob_bps => Err(AbortReason::OverPlob { secret_bps, plob_bps }),
             _ => Ok(()),
         }

@@ -3,10 +3,10 @@
 //! same counts; no key leaves, since both ends' bits are in one hand here.
 
 use super::abort::AbortReason;
-use super::sift;
+use super::sift::{DetectionSifter, EmissionSifter};
 use crate::crypto;
 use crate::id::BlockId;
-use crate::optics::PhotonBatch;
+use crate::optics::eavesdropper::Attack;
 use crate::optics::frame::FrameError;
 use crate::optics::model::LinkModel;
 use crate::optics::receiver::Receiver;
@@ -35,31 +35,27 @@ pub enum SimulateError {
     Frame(#[from] FrameError),
     /// The two records do not fit.
     #[error("{0}")]
-    Sift(AbortReason),
+    Sift(#[from] AbortReason),
 }
 
-/// Runs `pulses` pulses of a checked model through the emulated devices and sifts them.
+/// Runs `pulses` pulses of a checked model, under an attack, through the emulated devices and sifts them.
 ///
 /// # Errors
 /// If the two devices disagree, which is a fault of the emulation.
-pub fn simulate(model: &LinkModel, pulses: u64, seed: u64) -> Result<Simulated, SimulateError> {
+pub fn simulate(model: &LinkModel, attack: &Attack, pulses: u64, seed: u64) -> Result<Simulated, SimulateError> {
     let own = |end: &[u8]| crypto::sha256(&[b"simulate ", end, &seed.to_be_bytes()]);
-    let (transmitter, receiver) = (Transmitter::new(model.clone(), own(b"T")), Receiver::new(model.clone(), own(b"R")));
-    let (mut emission, mut reception) = (transmitter.emit(BlockId(1), pulses), receiver.receive(BlockId(1), pulses));
-    while let Some(frame) = emission.next_frame() {
-        reception.accept(&frame)?;
+    let mut emission = Transmitter::new(model.clone(), own(b"T")).under(attack).emit(BlockId(1), pulses);
+    let mut reception = Receiver::new(model.clone(), own(b"R")).under(attack).receive(BlockId(1), pulses);
+    let (mut ours, mut theirs) = (EmissionSifter::new(pulses), DetectionSifter::new());
+    while let Some((frame, sent)) = emission.next_frame() {
+        let seen = reception.accept(&frame)?;
+        ours.clicks(sent, &theirs.detections(seen))?;
     }
-    match (emission.finish(), reception.finish()?) {
-        (PhotonBatch::Emissions(sent), PhotonBatch::Detections(mut seen)) => {
-            let clicks = seen.clicks() as u64;
-            let announced = sift::announce(&mut seen);
-            let (key, kept, _) = sift::sift_emissions(&sent, &announced).map_err(SimulateError::Sift)?;
-            let (other, test) = sift::sift_detections(&seen, &kept).map_err(SimulateError::Sift)?;
-            let (key_counts, key_errors) = key.compare(&other);
-            Ok(Simulated { key_counts, key_errors, test_counts: test.counts, test_errors: test.errors, clicks })
-        }
-        _ => Err(SimulateError::Frame(FrameError::Malformed)),
-    }
+    let clicks = theirs.clicks() as u64;
+    let (key, kept, _) = ours.finish(&theirs.bases())?;
+    let (other, test) = theirs.finish(&kept)?;
+    let (key_counts, key_errors) = key.compare(&other);
+    Ok(Simulated { key_counts, key_errors, test_counts: test.counts, test_errors: test.errors, clicks })
 }
 
 #[cfg(test)]
@@ -70,9 +66,9 @@ mod tests {
     #[test]
     fn a_run_is_near_the_closed_form_and_repeats() {
         let (model, pulses) = (Preset::Lab.model(), 2_000_000);
-        let run = simulate(&model, pulses, 7).unwrap();
-        assert_eq!(run, simulate(&model, pulses, 7).unwrap());
-        assert_ne!(run, simulate(&model, pulses, 8).unwrap());
+        let run = simulate(&model, &Attack::default(), pulses, 7).unwrap();
+        assert_eq!(run, simulate(&model, &Attack::default(), pulses, 7).unwrap());
+        assert_ne!(run, simulate(&model, &Attack::default(), pulses, 8).unwrap());
         let expected = model.expected(pulses as f64);
         for (ours, expected) in [(run.key_counts, expected.key.counts), (run.test_errors, expected.test.errors)] {
             for k in 0..2 {

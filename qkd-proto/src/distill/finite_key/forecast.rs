@@ -3,7 +3,6 @@
 //! calls give the same numbers; no random draw is made.
 
 use super::counts::{BasisCounts, BlockCounts};
-use super::plob::plob_bps;
 use super::{Bounds, Epsilons, KeyLength, Rusca, Wiesemann, binary_entropy};
 use crate::optics::model::{BasisExpectation, Expectation, LinkModel};
 
@@ -49,7 +48,7 @@ impl Forecast {
             wiesemann: Wiesemann.length(&block, eps),
             rusca: Rusca.length(&block, eps),
             sifted_bps: expected.key.total() / seconds,
-            plob_bps: plob_bps(model),
+            plob_bps: model.plob_bps(),
             seconds,
         }
     }

@@ -5,14 +5,13 @@
 //! never above the number of key bits.
 //!
 //! One file a formula: [`wiesemann`] (the default), [`rusca`] (one decoy, for comparison), [`lim`]
-//! (two decoys). [`plob`] is the bound that no link passes, [`forecast`] the closed form of a model.
+//! (two decoys). [`forecast`] is the closed form of a model.
 
 mod counts;
 mod entropy;
 pub mod forecast;
 mod lim;
 mod one_decoy;
-pub mod plob;
 mod rusca;
 mod wiesemann;
 
