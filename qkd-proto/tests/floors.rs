@@ -60,7 +60,7 @@ const DOORS: [(&str, &[&str]); 18] = [
 const SERIALIZED: [&str; 9] = ["id", "bits", "quantity", "moment", "crypto", "mac", "hybrid", "topology", "control"];
 
 /// Files that may call `expose()`, each with its reason.
-const EXPOSED: [(&str, &str); 33] = [
+const EXPOSED: [(&str, &str); 35] = [
     ("qkd-proto/src/crypto.rs", "keys of HKDF, AEAD and signatures go into ring"),
     ("qkd-proto/src/mac.rs", "the key of a one-time tag goes into Poly1305"),
     ("qkd-proto/src/hybrid.rs", "both halves of the exchange are combined"),
@@ -68,6 +68,8 @@ const EXPOSED: [(&str, &str); 33] = [
     ("qkd-proto/src/distill/key.rs", "the receiver counts its own errors after correction"),
     ("qkd-proto/src/distill/sift.rs", "sifting picks bits of the own record"),
     ("qkd-proto/src/distill/reconcile.rs", "syndromes and decoding"),
+    ("qkd-proto/src/distill/cascade/flight.rs", "parities and corrections of frames"),
+    ("qkd-proto/src/distill/cascade/trial.rs", "a trial that holds both ends compares them"),
     ("qkd-proto/src/distill/verify.rs", "the verification hash"),
     ("qkd-proto/src/distill/amplify.rs", "the Toeplitz hash"),
     ("qkd-proto/src/pool/mod.rs", "a secret key is cut into pad blocks; tags are made and checked"),

@@ -11,6 +11,7 @@
 pub mod abort;
 mod account;
 pub mod amplify;
+pub mod cascade;
 pub mod engine;
 pub mod estimate;
 pub mod finite_key;
