@@ -17,6 +17,8 @@ mod frames;
 mod order;
 mod parities;
 mod teller;
+#[cfg(test)]
+mod tests;
 mod tree;
 pub mod trial;
 mod tuning;

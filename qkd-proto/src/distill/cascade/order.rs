@@ -2,15 +2,42 @@
 //! seed. Out: places and words. Always: public, drawn after the photons are gone, and shared by all
 //! frames of one size: errors do not depend on them.
 //!
-//! An order moves whole words: words go to random slots, each turned by a random number of places;
-//! every 64 slots are transposed as a square of bits; the rows go to random places. Bits of one word
-//! thus lie in 64 different words, and a frame is put in order with some thousand instructions.
+//! An order has two stages, each of which moves whole words: words go to random slots, each turned
+//! by a random number of places; every 64 slots are transposed as a square of bits; the rows go to
+//! random places. One stage alone leaves two blocks that share a word of the next pass sharing many:
+//! four differences in such a rectangle hide from both passes. Putting a frame in order costs some
+//! ten thousand instructions.
 
 use crate::entropy::SeededEntropy;
 use zeroize::Zeroizing;
 
 /// One pass' order of a frame of `2^log` bits, at least 2^12.
-pub(super) struct Order {
+pub(super) struct Order([Stage; 2]);
+
+impl Order {
+    /// Draws an order.
+    pub(super) fn draw(log: u32, entropy: &mut SeededEntropy) -> Self {
+        Self(std::array::from_fn(|_| Stage::draw(log, entropy)))
+    }
+
+    /// Where bit `x` of the frame is in the pass.
+    pub(super) fn place_of(&self, x: u32) -> u32 {
+        self.0[1].place_of(self.0[0].place_of(x))
+    }
+
+    /// Which bit of the frame is at place `i` of the pass.
+    pub(super) fn bit_at(&self, i: u32) -> u32 {
+        self.0[0].bit_at(self.0[1].bit_at(i))
+    }
+
+    /// The frame in the pass' order.
+    pub(super) fn arrange(&self, frame: &[u64]) -> Zeroizing<Vec<u64>> {
+        self.0[1].arrange(&self.0[0].arrange(frame))
+    }
+}
+
+/// A stage of an order.
+struct Stage {
     /// Of a word: its slot in the squares.
     slot: Vec<u16>,
     /// Of a word: how far it is turned left.
@@ -22,32 +49,28 @@ pub(super) struct Order {
     from_place: Vec<u16>,
 }
 
-impl Order {
-    /// Draws an order.
-    pub(super) fn draw(log: u32, entropy: &mut SeededEntropy) -> Self {
+impl Stage {
+    fn draw(log: u32, entropy: &mut SeededEntropy) -> Self {
         let words = 1 << (log - 6);
         let (slot, place) = (shuffled(words, entropy), shuffled(words, entropy));
         let turn = (0..words).map(|_| (entropy.next_u64() & 63) as u8).collect();
         Self { from_slot: inverse(&slot), from_place: inverse(&place), slot, turn, place }
     }
 
-    /// Where bit `x` of the frame is in the pass.
-    pub(super) fn place_of(&self, x: u32) -> u32 {
+    fn place_of(&self, x: u32) -> u32 {
         let word = (x >> 6) as usize;
         let slot = u32::from(self.slot[word]);
         let row = (slot & !63) | ((x + u32::from(self.turn[word])) & 63);
         u32::from(self.place[row as usize]) << 6 | (slot & 63)
     }
 
-    /// Which bit of the frame is at place `i` of the pass.
-    pub(super) fn bit_at(&self, i: u32) -> u32 {
+    fn bit_at(&self, i: u32) -> u32 {
         let row = u32::from(self.from_place[(i >> 6) as usize]);
         let word = u32::from(self.from_slot[((row & !63) | (i & 63)) as usize]);
         word << 6 | (row.wrapping_sub(u32::from(self.turn[word as usize])) & 63)
     }
 
-    /// The frame in the pass' order.
-    pub(super) fn arrange(&self, frame: &[u64]) -> Zeroizing<Vec<u64>> {
+    fn arrange(&self, frame: &[u64]) -> Zeroizing<Vec<u64>> {
         let mut arranged = Zeroizing::new(vec![0; frame.len()]);
         let mut square = Zeroizing::new([0; 64]);
         for first in (0..frame.len()).step_by(64) {
