@@ -53,7 +53,7 @@ impl Check {
             let (node, _) = self.sides[side][at];
             self.sides[side][at] = (2 * node, left);
             self.sides[side].push((2 * node + 1, !left));
-            if 2 * node >> self.log != 0 {
+            if (2 * node) >> self.log != 0 {
                 found(2 * node + u32::from(!left) - (1 << self.log));
             }
         }

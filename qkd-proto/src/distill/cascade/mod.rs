@@ -5,9 +5,9 @@
 //! (Tupkary and Lütkenhaus, arXiv:2307.00576).
 //!
 //! A frame has three passes, over blocks of `k`, `8 k` and `64 k` bits, each in an order of its own
-//! ([`order`]); parts of blocks whose parities are known are used again (Martinez-Mateo et al. 2015,
-//! arXiv:1407.3257) ([`tree`]); then random subsets are compared until 20 in a row agree ([`check`]).
-//! [`frame`] is the schedule of one frame, [`flight`] runs many of them, one message a round.
+//! (`order`); parts of blocks whose parities are known are used again (Martinez-Mateo et al. 2015,
+//! arXiv:1407.3257) (`tree`); then random subsets are compared until 20 in a row agree (`check`).
+//! `frame` is the schedule of one frame, `flight` runs many of them, one message a round.
 
 mod check;
 mod corrector;

@@ -53,7 +53,7 @@ impl Parities {
     /// # Errors
     /// If the message has not exactly these parities.
     pub(super) fn add(&mut self, message: &[u8]) -> Result<(), AbortReason> {
-        let spare = message.last().is_some_and(|last| self.len % 8 != 0 && last >> (self.len % 8) != 0);
+        let spare = message.last().is_some_and(|last| !self.len.is_multiple_of(8) && last >> (self.len % 8) != 0);
         if message.len() != self.len.div_ceil(8) || spare {
             return Err(AbortReason::Malformed("parities"));
         }
