@@ -11,6 +11,7 @@
 pub mod abort;
 mod account;
 pub mod amplify;
+pub mod cascade;
 pub mod choice;
 pub mod engine;
 pub mod engines;
