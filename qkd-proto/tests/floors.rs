@@ -47,8 +47,8 @@ const DOORS: [(&str, &[&str]); 18] = [
             "testnet/src/main.rs",
         ],
     ),
-    ("rustls", &["qkdd/src/api/tls.rs", "qkdctl/src/kme_client.rs"]),
-    ("tokio_rustls", &["qkdd/src/api/key_socket.rs", "qkdctl/src/kme_client.rs"]),
+    ("rustls", &["qkdd/src/api/tls.rs", "qkdd/src/device/module/client.rs", "qkdctl/src/kme_client.rs"]),
+    ("tokio_rustls", &["qkdd/src/api/key_socket.rs", "qkdd/src/device/module/client.rs", "qkdctl/src/kme_client.rs"]),
     ("x509_parser", &["qkdd/src/api/sae.rs"]),
     ("rcgen", &["qkdctl/src/net/pki.rs", "qkdctl/src/net/render.rs"]),
     ("comfy_table", &["qkdctl/src/output.rs"]),
@@ -60,7 +60,7 @@ const DOORS: [(&str, &[&str]); 18] = [
 const SERIALIZED: [&str; 9] = ["id", "bits", "quantity", "moment", "crypto", "mac", "hybrid", "topology", "control"];
 
 /// Files that may call `expose()`, each with its reason.
-const EXPOSED: [(&str, &str); 33] = [
+const EXPOSED: [(&str, &str); 35] = [
     ("qkd-proto/src/crypto.rs", "keys of HKDF, AEAD and signatures go into ring"),
     ("qkd-proto/src/mac.rs", "the key of a one-time tag goes into Poly1305"),
     ("qkd-proto/src/hybrid.rs", "both halves of the exchange are combined"),
@@ -84,6 +84,8 @@ const EXPOSED: [(&str, &str); 33] = [
     ("qkd-proto/src/sim/ledger.rs", "the checker compares hashes of delivered keys"),
     ("qkdd/src/daemon.rs", "a copy of the identity seed goes to the overlay; the node has the other"),
     ("qkdd/src/device/plan.rs", "a copy of a link's pre-shared secret goes to the node"),
+    ("qkdd/src/device/module/keys.rs", "keys of a module are joined to a block and hashed"),
+    ("qkdd/src/device/module/frame.rs", "unsealed ids and digests are read; they are no key bits"),
     ("qkdd/src/device/receiver.rs", "unsealed photons enter the emulated receiver"),
     ("qkdd/src/network/peers.rs", "the identity seed becomes libp2p's key pair"),
     ("qkdd/src/api/etsi014_reply.rs", "a key is written into its reply, wiped once sent"),

@@ -3,23 +3,25 @@
 //! leave sealed; nothing of a session outlives its `Close`.
 //!
 //! A device is anything that can take part in a block (`PhotonDevice`): the emulated optics
-//! (`simulated`), or a published rate (`table`).
+//! (`simulated`), a published rate (`table`), or a pair of QKD modules (`etsi014`).
 
+mod module;
 mod photon_frame;
 mod plan;
 mod receiver;
 mod table;
 mod transmitter;
 
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use qkd_proto::id::{BlockId, LinkId};
 use qkd_proto::node::input::Input;
 use qkd_proto::secret::SecretBytes;
 use tokio::sync::mpsc::Sender;
 
-pub use plan::{DeviceSetup, PlanError, link_plan, setup_of};
+pub use plan::{DeviceSetup, PlanError, link_plan};
 
 use crate::network::Network;
 
@@ -72,6 +74,32 @@ impl Way {
         self.runtime.block_on(self.network.send_photons(&self.link, bytes)).is_ok()
     }
 
+    /// Waits until `end`, passing on what the neighbour's device sends.
+    ///
+    /// # Errors
+    /// What the device was told meanwhile; none if the daemon stops.
+    fn wait_until(&self, end: Instant, mut frame: impl FnMut(Vec<u8>)) -> Result<(), Option<DeviceCommand>> {
+        loop {
+            match self.next_frame(end)? {
+                Some(bytes) => frame(bytes),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// The next frame of the neighbour's device, if one comes before `end`.
+    ///
+    /// # Errors
+    /// What the device was told meanwhile; none if the daemon stops.
+    fn next_frame(&self, end: Instant) -> Result<Option<Vec<u8>>, Option<DeviceCommand>> {
+        match self.commands.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            Ok(DeviceCommand::Photons(bytes)) => Ok(Some(bytes)),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Ok(other) => Err(Some(other)),
+            Err(RecvTimeoutError::Disconnected) => Err(None),
+        }
+    }
+
     fn fail(&self, block: BlockId, why: impl std::fmt::Display) {
         self.tell(Input::DeviceFailed(self.link.clone(), block, why.to_string()));
     }
@@ -91,8 +119,8 @@ impl Device {
     pub fn start(setup: DeviceSetup, inputs: Sender<Input>, network: Network) -> std::io::Result<Self> {
         let (commands, queue) = sync_channel(QUEUE_MAX);
         let runtime = tokio::runtime::Handle::current();
-        let name = format!("device {}", setup.link);
-        let way = Way { link: setup.link.clone(), commands: queue, inputs, network, runtime };
+        let name = format!("device {}", setup.link());
+        let way = Way { link: setup.link().clone(), commands: queue, inputs, network, runtime };
         let thread = std::thread::Builder::new().name(name).spawn(move || run(setup, &way))?;
         Ok(Self { commands, thread })
     }

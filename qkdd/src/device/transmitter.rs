@@ -1,6 +1,6 @@
 //! The emulated transmitter: draws arrivals, sends them sealed, and keeps the record.
 
-use std::sync::mpsc::{RecvTimeoutError, TryRecvError};
+use std::sync::mpsc::TryRecvError;
 use std::time::{Duration, Instant};
 
 use qkd_proto::id::BlockId;
@@ -45,12 +45,8 @@ impl PhotonDevice for PhotonTransmitter {
             under_way += 1;
         }
         // Link time passes no faster than the configuration says.
-        while let Some(rest) = end.checked_duration_since(Instant::now()).filter(|rest| !rest.is_zero()) {
-            match way.commands.recv_timeout(rest) {
-                Ok(DeviceCommand::Photons(_)) | Err(RecvTimeoutError::Timeout) => {}
-                Ok(other) => return Some(other),
-                Err(RecvTimeoutError::Disconnected) => return None,
-            }
+        if let Err(told) = way.wait_until(end, |_| {}) {
+            return told;
         }
         way.tell(Input::Photons(way.link.clone(), block, emission.finish()));
         None
