@@ -26,6 +26,7 @@ use crate::api::metrics::MetricsSocket;
 use crate::config::{Config, ConfigFaults};
 use crate::device::{self, Device, DeviceSetup, PlanError};
 use crate::driver::{Clock, Driver, Sources};
+use crate::faults::Faults;
 use crate::jobs::Jobs;
 use crate::network::{Network, NetworkError, NetworkSettings};
 use crate::pad_ledger::PadLedger;
@@ -193,12 +194,15 @@ async fn assemble(
     }
     let ledger = config.insecure_test.as_ref().and_then(|test| test.pad_ledger.as_deref());
     let pad_ledger = ledger.map(PadLedger::open).transpose().map_err(system("pad ledger"))?;
+    let allowed = config.insecure_test.as_ref().is_some_and(|test| test.faults);
+    let configured = link_plans(config)?.into_iter().map(|plan| (plan.link, plan.faults)).collect();
     let driver = Driver {
         node,
         clock,
         network,
         committer,
         devices,
+        faults: Faults::new(allowed, configured),
         jobs,
         pad_ledger,
         gate: Gate::default(),

@@ -29,7 +29,8 @@ impl Network {
         let folder = tempfile::Builder::new().prefix("q").tempdir().expect("a folder");
         let dir = folder.path().join("net");
         let ports = topology.nodes.iter().map(|_| free_ports()).collect();
-        let options = RenderOptions { ports, ..RenderOptions::default() };
+        let test: toml::Table = "i_know = true\nfaults = true".parse().expect("TOML");
+        let options = RenderOptions { ports, insecure_test: Some(test), ..RenderOptions::default() };
         let net = render(&topology, &dir, options).expect("a network");
         let stop = CancellationToken::new();
         let start = |path: &PathBuf| {
@@ -76,10 +77,15 @@ impl Network {
 
     /// Gets a key at `master` and fetches it at `slave`: its id, and that both are equal.
     pub(crate) async fn deliver(&self, master: &str, slave: &str) -> String {
-        let got = self.ask(master, slave, "enc_keys", json!({ "number": 1 })).await;
+        self.deliver_bytes(master, slave, 32).await
+    }
+
+    /// Likewise, with a key of so many bytes.
+    pub(crate) async fn deliver_bytes(&self, master: &str, slave: &str, bytes: usize) -> String {
+        let got = self.ask(master, slave, "enc_keys", json!({ "number": 1, "size": 8 * bytes })).await;
         let id = got["keys"][0]["key_ID"].as_str().expect("an id").to_owned();
         let fetched = self.ask(slave, master, "dec_keys", json!({ "key_IDs": [{ "key_ID": id }] })).await;
-        assert!(got["keys"][0]["key"].as_str().is_some_and(|key| key.len() == 44));
+        assert!(got["keys"][0]["key"].as_str().is_some_and(|key| key.len() == bytes.div_ceil(3) * 4));
         assert_eq!(got["keys"], fetched["keys"]);
         id
     }

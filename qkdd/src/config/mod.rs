@@ -91,6 +91,8 @@ pub struct InsecureTest {
     pub self_pair: bool,
     /// Seed that makes the emulated photons repeatable.
     pub emulator_seed: Option<u64>,
+    /// Whether the operator may put faults on emulated links.
+    pub faults: bool,
 }
 
 /// How much is logged.

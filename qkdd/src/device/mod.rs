@@ -5,6 +5,7 @@
 //! A device is anything that can take part in a block (`PhotonDevice`): the emulated optics
 //! (`simulated`), a published rate (`table`), or a pair of QKD modules (`etsi014`).
 
+mod fault;
 mod module;
 mod photon_frame;
 mod plan;
@@ -21,6 +22,7 @@ use qkd_proto::node::input::Input;
 use qkd_proto::secret::SecretBytes;
 use tokio::sync::mpsc::Sender;
 
+pub use fault::FaultSlot;
 pub use plan::{DeviceSetup, PlanError, link_plan};
 
 use crate::network::Network;
@@ -60,6 +62,7 @@ struct Way {
     inputs: Sender<Input>,
     network: Network,
     runtime: tokio::runtime::Handle,
+    fault: FaultSlot,
 }
 
 impl Way {
@@ -108,6 +111,7 @@ impl Way {
 /// The handle of one link's device thread.
 pub struct Device {
     commands: SyncSender<DeviceCommand>,
+    fault: FaultSlot,
     thread: JoinHandle<()>,
 }
 
@@ -120,9 +124,15 @@ impl Device {
         let (commands, queue) = sync_channel(QUEUE_MAX);
         let runtime = tokio::runtime::Handle::current();
         let name = format!("device {}", setup.link());
-        let way = Way { link: setup.link().clone(), commands: queue, inputs, network, runtime };
+        let fault = setup.fault_slot();
+        let way = Way { link: setup.link().clone(), commands: queue, inputs, network, runtime, fault: fault.clone() };
         let thread = std::thread::Builder::new().name(name).spawn(move || run(setup, &way))?;
-        Ok(Self { commands, thread })
+        Ok(Self { commands, fault, thread })
+    }
+
+    /// Where faults are put in.
+    pub fn fault(&self) -> &FaultSlot {
+        &self.fault
     }
 
     /// Tells the device; false if its queue is full or it has stopped.
@@ -162,6 +172,7 @@ fn run(setup: DeviceSetup, way: &Way) {
                 secret = None;
             }
             DeviceCommand::Measure(block) => match &secret {
+                Some(_) if way.fault.is_cut() => way.fail(block, "injected fault: the quantum channel is cut"),
                 Some(secret) => next = device.measure(block, secret, way),
                 None => way.fail(block, "the device has no session"),
             },

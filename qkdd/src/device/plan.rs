@@ -10,6 +10,7 @@ use qkd_proto::optics::preset::{Preset, PresetError, pulses_for};
 use qkd_proto::secret::SecretBytes;
 
 use super::PhotonDevice;
+use super::fault::FaultSlot;
 use super::module::{KmeClient, ModuleReceiver, ModuleTransmitter};
 use super::receiver::PhotonReceiver;
 use super::table::RateTable;
@@ -71,6 +72,16 @@ impl DeviceSetup {
     /// Whose device it is.
     pub fn link(&self) -> &LinkId {
         &self.link
+    }
+
+    /// Where faults are put into the device.
+    pub(super) fn fault_slot(&self) -> FaultSlot {
+        let model = match &self.apparatus {
+            Apparatus::Optics(model, _) => Some(model.clone()),
+            Apparatus::Table | Apparatus::Module(..) => None,
+        };
+        let emulated = !matches!(self.apparatus, Apparatus::Module(..));
+        FaultSlot::new(model, self.transmits, emulated)
     }
 
     pub(super) fn into_device(self) -> Box<dyn PhotonDevice> {

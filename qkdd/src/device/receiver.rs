@@ -51,7 +51,7 @@ enum Taken {
 
 impl PhotonDevice for PhotonReceiver {
     fn measure(&mut self, block: BlockId, secret: &SecretBytes, way: &Way) -> Option<DeviceCommand> {
-        let optics = Receiver::new(self.model.clone(), photon_frame::seed(self.seed, false));
+        let optics = Receiver::new(way.fault.applied_to(&self.model), photon_frame::seed(self.seed, false));
         let mut reception = optics.receive(block, self.pulses);
         loop {
             let bytes = match self.early.pop_front() {
