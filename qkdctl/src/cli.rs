@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands;
+use crate::commands::fault::FaultCommand;
 use crate::exit::{Exit, Failure};
 pub use crate::output::Output;
 
@@ -46,6 +47,9 @@ enum Command {
     /// Ask any KME for keys (ETSI GS QKD 014)
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Put faults on the emulated links of a node that allows it
+    #[command(subcommand)]
+    Fault(FaultCommand),
     /// Handle the pools of a stopped node
     #[command(subcommand)]
     Pool(PoolCommand),
@@ -193,6 +197,7 @@ impl Cli {
             }
             Command::Pki(PkiCommand::IssueSae { id, dir }) => commands::net::issue_sae(&id, &dir, output),
             Command::Pool(PoolCommand::Reset { config, i_know }) => commands::pool::reset(&config, i_know, output),
+            Command::Fault(command) => block_on(commands::fault::run(&self.socket, command, output)),
             Command::Key(KeyCommand::Status { kme, slave }) => block_on(commands::key::status(&kme, &slave, output)),
             Command::Key(KeyCommand::Get { kme, show, slave, number, size }) => {
                 block_on(commands::key::get(&kme, &show, &slave, number, size, output))

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
+use hyper::http::request::Builder;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use qkd_proto::control::reply::ErrorReply;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
@@ -44,11 +46,25 @@ where
 
 /// Asks the daemon behind a control socket.
 pub(crate) async fn ask_daemon(socket: &Path, path: &str) -> Result<(StatusCode, Bytes), Failure> {
+    exchange(socket, Request::get(path), Full::default()).await
+}
+
+/// Gives an order to the daemon behind a control socket.
+///
+/// # Errors
+/// If no daemon answers, or it refuses.
+pub async fn order(socket: &Path, path: &str, order: &impl Serialize) -> Result<(), Failure> {
+    let body = serde_json::to_vec(order).map_err(|error| Failure::Usage(error.to_string()))?;
+    let (status, body) = exchange(socket, Request::post(path), Full::from(body)).await?;
+    if status == StatusCode::OK { Ok(()) } else { Err(Failure::Refused(from_json::<ErrorReply>(&body)?.error)) }
+}
+
+async fn exchange(socket: &Path, request: Builder, body: Full<Bytes>) -> Result<(StatusCode, Bytes), Failure> {
     let stream = UnixStream::connect(socket).await.map_err(|error| {
         let shown = socket.display();
         Failure::Unreachable(format!("no daemon answers on {shown}: {error}: start qkdd or give --socket"))
     })?;
-    let request = Request::get(path).header("host", "qkdd").body(Full::default());
+    let request = request.header("host", "qkdd").body(body);
     send(stream, request.map_err(|error| Failure::Usage(error.to_string()))?).await
 }
 

@@ -17,14 +17,16 @@ use qkd_proto::node::{Node, RestoreError, Stored};
 use qkd_proto::relay::directory;
 use qkd_proto::secret::SecretBytes;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::api::control_socket::{self, ControlSocket};
 use crate::api::handle::{NodeHandle, Question};
 use crate::api::key_socket::{self, KeySocket, KeySocketOptions};
 use crate::api::metrics::MetricsSocket;
 use crate::config::{Config, ConfigFaults};
-use crate::device::{self, Device, PlanError};
+use crate::device::{self, Device, DeviceSetup, PlanError};
 use crate::driver::{Clock, Driver, Sources};
+use crate::faults::Faults;
 use crate::jobs::Jobs;
 use crate::network::{Network, NetworkError, NetworkSettings};
 use crate::pad_ledger::PadLedger;
@@ -81,7 +83,7 @@ pub enum StartError {
 /// Every fault of the configuration, or the first of what it names.
 pub fn check(path: &Path) -> Result<Config, StartError> {
     let config = Config::load(path)?;
-    link_plans(&config)?;
+    device_setups(&config)?;
     KeySocket::check(&config.supply).map_err(key_socket::StartError::from)?;
     Ok(config)
 }
@@ -99,12 +101,26 @@ fn link_plans(config: &Config) -> Result<Vec<LinkPlan>, PlanError> {
     config.links.iter().map(device::link_plan).collect()
 }
 
+fn device_setups(config: &Config) -> Result<Vec<DeviceSetup>, PlanError> {
+    let seed = config.insecure_test.as_ref().and_then(|test| test.emulator_seed);
+    let transmits = |link| config.roster.link(link).is_some_and(|link| link.transmitter == config.node);
+    config.links.iter().map(|link| DeviceSetup::new(link, transmits(&link.name), seed)).collect()
+}
+
 /// Runs a node until a signal ends it.
 ///
 /// # Errors
 /// If a part does not start.
 pub async fn run(config: Config) -> Result<(), StartError> {
     let stop = shutdown::on_signal().map_err(|error| StartError::System("signals", error))?;
+    run_until(config, stop).await
+}
+
+/// Runs a node until `stop` is cancelled.
+///
+/// # Errors
+/// If a part does not start.
+pub async fn run_until(config: Config, stop: CancellationToken) -> Result<(), StartError> {
     let opened = DataDir::open(&config.data_dir, &config.master_key)?;
     let OpenedData { id, incarnation, store, .. } = opened;
     let settings = NodeSettings {
@@ -170,22 +186,23 @@ async fn assemble(
     let committer = Committer::start(store, results).map_err(system("committer thread"))?;
     let (inputs, queue) = mpsc::channel(INPUTS_MAX);
     let jobs = Jobs::start(&inputs).map_err(system("job thread"))?;
-    let seed = config.insecure_test.as_ref().and_then(|test| test.emulator_seed);
     let mut devices = BTreeMap::new();
-    for plan in link_plans(config)? {
-        let transmits = config.roster.link(&plan.link).is_some_and(|link| link.transmitter == config.node);
-        let setup = device::setup_of(&plan, transmits, seed);
+    for setup in device_setups(config)? {
+        let link = setup.link().clone();
         let device = Device::start(setup, inputs.clone(), network.clone()).map_err(system("device thread"))?;
-        devices.insert(plan.link, device);
+        devices.insert(link, device);
     }
     let ledger = config.insecure_test.as_ref().and_then(|test| test.pad_ledger.as_deref());
     let pad_ledger = ledger.map(PadLedger::open).transpose().map_err(system("pad ledger"))?;
+    let allowed = config.insecure_test.as_ref().is_some_and(|test| test.faults);
+    let configured = link_plans(config)?.into_iter().map(|plan| (plan.link, plan.faults)).collect();
     let driver = Driver {
         node,
         clock,
         network,
         committer,
         devices,
+        faults: Faults::new(allowed, configured),
         jobs,
         pad_ledger,
         gate: Gate::default(),

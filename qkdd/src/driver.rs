@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::handle::Question;
 use crate::device::{Device, DeviceCommand};
+use crate::faults::Faults;
 use crate::jobs::Jobs;
 use crate::network::{Network, NetworkEvent, NetworkEvents};
 use crate::pad_ledger::PadLedger;
@@ -66,6 +67,8 @@ pub struct Driver {
     pub committer: Committer,
     /// The devices.
     pub devices: BTreeMap<LinkId, Device>,
+    /// Faults by order of an operator.
+    pub faults: Faults,
     /// Does the heavy work.
     pub jobs: Jobs,
     /// The test ledger, if there is one.
@@ -93,14 +96,22 @@ impl Driver {
                 Some(input) = sources.inputs.recv() => self.feed(input),
                 Some(question) = sources.questions.recv() => self.answer(question),
                 Some(event) = sources.network.recv() => self.network_event(event),
-                () = tokio::time::sleep(sleep) => self.feed(Input::Timer),
+                () = tokio::time::sleep(sleep) => self.timer(),
             }
         }
     }
 
     fn sleep(&self) -> Duration {
         let now = self.clock.now().moment;
-        self.node.deadline().map_or(SLEEP_MAX, |deadline| deadline.since(now).min(SLEEP_MAX))
+        let deadline = self.node.deadline().map_or(SLEEP_MAX, |deadline| deadline.since(now).min(SLEEP_MAX));
+        self.faults.rest().map_or(deadline, |rest| rest.min(deadline))
+    }
+
+    fn timer(&mut self) {
+        for input in self.faults.end(&self.devices) {
+            self.feed(input);
+        }
+        self.feed(Input::Timer);
     }
 
     fn feed(&mut self, input: Input) {
@@ -172,6 +183,10 @@ impl Driver {
             }
             Question::Key(id, reply) => {
                 let _ = reply.send(self.node.key(&id));
+            }
+            Question::Fault(order, reply) => {
+                let done = self.faults.order(&order, &self.devices).map(|input| self.feed(input));
+                let _ = reply.send(done);
             }
         }
     }

@@ -26,6 +26,10 @@ fn node(alarms: Vec<AlarmReply>) -> NodeHandle {
             match question {
                 Question::Status(reply) => drop(reply.send(status(alarms.clone()))),
                 Question::Key(_, reply) => drop(reply.send(None)),
+                Question::Fault(order, reply) => drop(reply.send(match order.fault {
+                    Some(_) => Ok(()),
+                    None => Err("faults are off".into()),
+                })),
                 Question::Supply(..) => {}
             }
         }
@@ -34,8 +38,12 @@ fn node(alarms: Vec<AlarmReply>) -> NodeHandle {
 }
 
 async fn get(socket: &Path, path: &str) -> String {
+    ask(socket, &format!("GET {path} HTTP/1.1\r\n"), "").await
+}
+
+async fn ask(socket: &Path, head: &str, body: &str) -> String {
     let mut stream = UnixStream::connect(socket).await.expect("a connection");
-    let text = format!("GET {path} HTTP/1.1\r\nhost: qkdd\r\nconnection: close\r\n\r\n");
+    let text = format!("{head}host: qkdd\r\nconnection: close\r\n\r\n{body}");
     stream.write_all(text.as_bytes()).await.expect("a request");
     let mut reply = String::new();
     stream.read_to_string(&mut reply).await.expect("a reply");
@@ -58,6 +66,25 @@ async fn operators_get_json() {
     assert!(get(&path, "/v2").await.starts_with("HTTP/1.1 404"));
     socket.stop().await;
     assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn a_fault_is_ordered_by_post() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("qkdd.sock");
+    let _socket = ControlSocket::start(&path, node(Vec::new())).expect("a socket");
+    for (body, status) in [
+        (r#"{"link":"a-b","fault":"cut","seconds":3}"#, 200),
+        (r#"{"link":"a-b","fault":{"intercept_resend":{"fraction":0.1,"basis":0.5}}}"#, 200),
+        (r#"{"link":"a-b"}"#, 400),
+        (r#"{"link":"a-b","fault":"flood"}"#, 400),
+        ("{", 400),
+    ] {
+        let length = body.len();
+        let reply = ask(&path, &format!("POST /v1/faults HTTP/1.1\r\ncontent-length: {length}\r\n"), body).await;
+        assert!(reply.starts_with(&format!("HTTP/1.1 {status}")), "{body}: {reply}");
+    }
+    assert!(ask(&path, "POST /v1/status HTTP/1.1\r\ncontent-length: 0\r\n", "").await.starts_with("HTTP/1.1 405"));
 }
 
 #[tokio::test]

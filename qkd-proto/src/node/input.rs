@@ -33,6 +33,8 @@ pub enum Input {
     Committed(CommitId),
     /// A commit failed: its lane is poisoned until a restart.
     CommitFailed(CommitId),
+    /// What is wrong with a link's device by order of the operator, in words; empty: nothing any more.
+    Faults(LinkId, Vec<String>),
     /// An application asks.
     Supply(RequestId, SupplyRequest),
     /// The deadline of [`Node::deadline`](super::Node::deadline) has come.

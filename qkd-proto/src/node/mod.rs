@@ -101,6 +101,7 @@ impl Node {
             Input::JobDone(link, block, result) => self.job_done(&link, block, result),
             Input::Committed(commit) => self.committed_durably(commit),
             Input::CommitFailed(commit) => self.commit_failed(commit),
+            Input::Faults(link, faults) => self.faults(&link, faults),
             Input::Supply(request, question) => self.supply(request, question),
             Input::Timer => {}
         }
@@ -171,6 +172,18 @@ impl Node {
     #[cfg(feature = "sim")]
     pub fn plant_lies(&mut self) {
         self.alters_payloads = true;
+    }
+
+    /// Somebody ordered a fault: it is never taken for the world's.
+    fn faults(&mut self, id: &LinkId, faults: Vec<String>) {
+        let Some(link) = self.links.get_mut(id) else { return };
+        link.plan.faults.clone_from(&faults);
+        if faults.is_empty() {
+            self.clear_alarm("QKD-2102", id.as_str());
+            self.log(Event::Link(id.clone(), "is free of injected faults".into()));
+        } else {
+            self.alarm("QKD-2102", id.as_str(), &format!("injected fault: {}", faults.join("; ")));
+        }
     }
 
     fn log(&mut self, event: Event) {

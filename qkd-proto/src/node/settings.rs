@@ -14,6 +14,8 @@ use crate::topology::Roster;
 
 /// Secret bits of a rate-table device's block: one pad block for each direction.
 pub const TABLE_BLOCK_BITS: BitCount = BitCount(2 * 8 * PAD_BLOCK_BYTES as u64);
+/// Least secret bits of a block from a pair of QKD modules: one pad block for each direction.
+pub const MODULE_BLOCK_BITS: BitCount = TABLE_BLOCK_BITS;
 /// No block takes longer, whatever its settings say.
 const BLOCK_SECONDS_MAX: f64 = 1e9;
 
@@ -65,6 +67,8 @@ impl LinkPlan {
         let link_time = match &self.device {
             DevicePlan::Simulated { model, pulses } => *pulses as f64 / model.rate_hz,
             DevicePlan::Table { rate_bps, .. } => TABLE_BLOCK_BITS.0 as f64 / rate_bps,
+            // Modules keep the time of the world.
+            DevicePlan::Etsi014 { wait } => return *wait,
         };
         Duration::from_secs_f64((link_time * self.dilution).clamp(0.0, BLOCK_SECONDS_MAX))
     }
@@ -87,6 +91,11 @@ pub enum DevicePlan {
         /// Error rate to report.
         qber: f64,
     },
+    /// A pair of QKD modules that hand keys out by ETSI GS QKD 014. What they are is not known here.
+    Etsi014 {
+        /// Longest wait for the keys of a block.
+        wait: Duration,
+    },
 }
 
 impl DevicePlan {
@@ -95,6 +104,7 @@ impl DevicePlan {
         match self {
             Self::Simulated { .. } => "simulated",
             Self::Table { .. } => "table",
+            Self::Etsi014 { .. } => "etsi014",
         }
     }
 }

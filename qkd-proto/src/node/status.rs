@@ -70,6 +70,8 @@ fn link_reply(link: &Link) -> LinkReply {
     let report = link.stats.report.as_ref();
     let (qber, rate) = match &link.plan.device {
         DevicePlan::Table { rate_bps, qber } => (Some(*qber), Some(*rate_bps)),
+        // Modules tell neither.
+        DevicePlan::Etsi014 { .. } => (None, None),
         DevicePlan::Simulated { .. } => {
             (report.and_then(|report| report.qber.or(report.qber_test)).map(f64::from), report.map(secret_rate_bps))
         }

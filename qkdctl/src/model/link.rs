@@ -4,6 +4,7 @@
 use qkd_proto::distill::finite_key::Epsilons;
 use qkd_proto::distill::finite_key::forecast::Forecast;
 use qkd_proto::distill::simulate::{Simulated, simulate};
+use qkd_proto::optics::eavesdropper::Attack;
 use qkd_proto::optics::model::{LinkModel, ModelError};
 use qkd_proto::optics::preset::{PULSES_MAX, Preset};
 use serde_json::{Map, Value, json};
@@ -128,8 +129,8 @@ fn simulated(model: &LinkModel, run: &Map<String, Value>) -> Result<Value, Wrong
     // Dead time hides detections that are drawn all the same.
     let drawn = model.ps[0] * arrival[0] + model.ps[1] * arrival[1] + 2.0 * model.p_dark;
     fields::within("simulate.pulses", pulses as f64, 1.0, (CLICKS_MAX / drawn).floor())?;
-    let found =
-        simulate(model, pulses, seed).map_err(|error| Wrong::new("simulate", error, "what the emulator does"))?;
+    let found = simulate(model, &Attack::default(), pulses, seed)
+        .map_err(|error| Wrong::new("simulate", error, "what the emulator does"))?;
     let Simulated { key_counts, key_errors, test_counts, test_errors, clicks } = found;
     Ok(json!({
         "pulses": pulses,

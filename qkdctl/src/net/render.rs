@@ -331,9 +331,10 @@ impl Renderer<'_> {
              [control]\nsocket = \"qkdd.sock\"\n\n[metrics]\nlisten = \"127.0.0.1:{}\"\n",
             node.name, self.topology.name, node.name, ports.overlay, ports.supply, ports.metrics,
         );
-        for link in self.topology.links.iter().filter(|link| link.ends.contains(&node.name)) {
+        for link in &self.topology.links {
+            let Some(end) = link.ends.iter().position(|name| *name == node.name) else { continue };
             text.push_str(&format!("\n[[link]]\nname = \"{0}\"\npsk = \"links/{0}.psk\"\n", link.name));
-            push_lines(&mut text, &link.options);
+            push_lines(&mut text, &link.options_of(end));
         }
         for sae in self.topology.saes.iter().filter(|sae| sae.node == node.name) {
             text.push_str(&format!("\n[[sae]]\nid = \"{}\"\n", sae.id));

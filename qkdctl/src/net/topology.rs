@@ -8,7 +8,7 @@ use qkd_proto::id::{LinkId, NodeId, SaeId};
 use serde::Deserialize;
 
 /// Options of a link that are passed on to the node configurations as they stand.
-const LINK_OPTIONS: [&str; 21] = [
+const LINK_OPTIONS: [&str; 22] = [
     "preset",
     "length",
     "device",
@@ -30,7 +30,10 @@ const LINK_OPTIONS: [&str; 21] = [
     "mu",
     "p",
     "basis_probability",
+    "module",
 ];
+/// Tables of a link with options for one end: the transmitter's, the receiver's.
+const END_TABLES: [&str; 2] = ["transmitter", "receiver"];
 /// Most nodes of a topology: ten ports each must fit.
 const NODES_MAX: usize = 5000;
 /// Largest topology file, in bytes.
@@ -80,8 +83,18 @@ pub struct TopologyLink {
     pub name: LinkId,
     /// Transmitter and receiver.
     pub ends: [NodeId; 2],
-    /// Options for the node configurations.
+    /// Options for the node configurations of both ends.
     pub options: toml::Table,
+    /// Further options for each end, which win over those of both.
+    pub end_options: [toml::Table; 2],
+}
+
+impl TopologyLink {
+    /// The options of one end; 0 is the transmitter.
+    pub fn options_of(&self, end: usize) -> toml::Table {
+        let own = self.end_options.get(end).into_iter().flatten();
+        self.options.iter().chain(own).map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
 }
 
 /// An SAE.
@@ -110,6 +123,10 @@ struct File {
 struct FileLink {
     name: Option<LinkId>,
     ends: [NodeId; 2],
+    #[serde(default)]
+    transmitter: toml::Table,
+    #[serde(default)]
+    receiver: toml::Table,
     #[serde(flatten)]
     options: toml::Table,
 }
@@ -169,8 +186,13 @@ fn check(file: &File) -> Vec<String> {
         if a == b {
             faults.push(format!("link {a}-{b} joins a node with itself: name two nodes"));
         }
-        for option in link.options.keys().filter(|option| !LINK_OPTIONS.contains(&option.as_str())) {
-            faults.push(format!("link {a}-{b} has unknown option {option}: use one of {}", LINK_OPTIONS.join(", ")));
+        let options = [&link.options, &link.transmitter, &link.receiver].into_iter().flat_map(toml::Table::keys);
+        for option in options.filter(|option| !LINK_OPTIONS.contains(&option.as_str())) {
+            faults.push(format!(
+                "link {a}-{b} has unknown option {option}: use one of {}, or a table {}",
+                LINK_OPTIONS.join(", "),
+                END_TABLES.join(" or ")
+            ));
         }
     }
     let mut saes = BTreeSet::new();
@@ -211,7 +233,8 @@ fn name_links(links: Vec<FileLink>) -> Result<Vec<TopologyLink>, TopologyError> 
         if !names.insert(name.clone()) {
             return Err(TopologyError::Faults(vec![format!("link {name} appears twice: give one a name of its own")]));
         }
-        named.push(TopologyLink { name, ends: link.ends, options: link.options });
+        let end_options = [link.transmitter, link.receiver];
+        named.push(TopologyLink { name, ends: link.ends, options: link.options, end_options });
     }
     Ok(named)
 }
@@ -228,6 +251,19 @@ mod tests {
         let topology = Topology::parse(&text).expect("a topology");
         let names: Vec<_> = topology.links.iter().map(|link| link.name.as_str()).collect();
         assert_eq!(names, ["a-b", "a-b.2"]);
+    }
+
+    #[test]
+    fn an_end_has_options_of_its_own() {
+        let text = format!(
+            "{NODES}[[link]]\nends = ['a','b']\ndevice = 'etsi014'\ncapacity = '1MiB'\n\
+             [link.transmitter.module]\nurl = 'https://x'\n[link.receiver]\ncapacity = '2MiB'\n"
+        );
+        let topology = Topology::parse(&text).expect("a topology");
+        let [a, b] = [0, 1].map(|end| topology.links[0].options_of(end));
+        assert_eq!(a["module"].to_string(), "{ url = \"https://x\" }");
+        assert_eq!((a["capacity"].as_str(), b["capacity"].as_str()), (Some("1MiB"), Some("2MiB")));
+        assert!(!b.contains_key("module") && a.contains_key("device") && b.contains_key("device"));
     }
 
     #[test]

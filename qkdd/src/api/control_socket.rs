@@ -1,4 +1,4 @@
-//! The control socket: HTTP/JSON for operators on a Unix socket. In: GET requests of whoever may open
+//! The control socket: HTTP/JSON for operators on a Unix socket. In: requests of whoever may open
 //! the file. Out: the replies of [`qkd_proto::control::reply`]. Always: the file has mode 0600, and a
 //! second daemon on the same path is refused.
 
@@ -116,8 +116,13 @@ async fn serve(stream: UnixStream, node: NodeHandle, stop: CancellationToken) {
 }
 
 async fn answer(node: NodeHandle, request: Request<Incoming>) -> Reply {
+    if request.method() == Method::POST && request.uri().path() == "/v1/faults" {
+        return fault(&node, request)
+            .await
+            .unwrap_or_else(|busy| error(StatusCode::SERVICE_UNAVAILABLE, &busy.to_string()));
+    }
     if request.method() != Method::GET {
-        return error(StatusCode::METHOD_NOT_ALLOWED, "no such method here: use GET");
+        return error(StatusCode::METHOD_NOT_ALLOWED, "no such method here: use GET, or POST for /v1/faults");
     }
     let path = request.uri().path();
     let answered = match path {
@@ -144,6 +149,22 @@ async fn key(node: &NodeHandle, id: &str) -> Result<Reply, NodeBusy> {
         || error(StatusCode::NOT_FOUND, "this node keeps no record of that key_id: ask the node of its SAE"),
         |key| body(StatusCode::OK, &key),
     ))
+}
+
+/// Puts a fault on a link, or takes it off.
+async fn fault(node: &NodeHandle, request: Request<Incoming>) -> Result<Reply, NodeBusy> {
+    let order = match http::read_body(request.into_body(), &Limits::default()).await {
+        Ok(text) => serde_json::from_slice(&text).map_err(|fault| format!("the order is not understood: {fault}")),
+        Err(fault) => Err(fault.to_string()),
+    };
+    let order = match order {
+        Ok(order) => order,
+        Err(text) => return Ok(error(StatusCode::BAD_REQUEST, &text)),
+    };
+    Ok(match node.fault(order).await? {
+        Ok(()) => body(StatusCode::OK, &json!({"schema": SCHEMA, "done": true})),
+        Err(text) => error(StatusCode::BAD_REQUEST, &text),
+    })
 }
 
 /// Healthy is a node that answers and has no open alarm.

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use qkd_proto::control::reply::{KeyReply, LinkReply, StatusReply};
+use qkd_proto::control::request::FaultRequest;
 use qkd_proto::id::KeyId;
 use qkd_proto::supply::message::{Refusal, SupplyAnswer, SupplyRequest};
 use tokio::sync::{mpsc, oneshot};
@@ -20,6 +21,8 @@ pub enum Question {
     Status(oneshot::Sender<StatusReply>),
     /// An operator asks what a key cost.
     Key(KeyId, oneshot::Sender<Option<KeyReply>>),
+    /// An operator puts a fault on a link; the answer says why not.
+    Fault(FaultRequest, oneshot::Sender<Result<(), String>>),
 }
 
 /// The node has no room for the question, or did not answer.
@@ -66,6 +69,14 @@ impl NodeHandle {
     /// If the node is busy.
     pub async fn key(&self, id: KeyId) -> Result<Option<KeyReply>, NodeBusy> {
         self.ask(|reply| Question::Key(id, reply)).await
+    }
+
+    /// Puts a fault on a link, or takes it off.
+    ///
+    /// # Errors
+    /// If the node is busy; inside, if it refuses.
+    pub async fn fault(&self, request: FaultRequest) -> Result<Result<(), String>, NodeBusy> {
+        self.ask(|reply| Question::Fault(request, reply)).await
     }
 
     async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Question) -> Result<T, NodeBusy> {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use qkd_proto::id::LinkId;
 use qkd_proto::secret::SecretBytes;
 
+use super::device::DeviceSettings;
 use super::read::Reader;
 use super::section::Section;
 use super::unit::Unit;
@@ -42,20 +43,6 @@ pub struct LinkSettings {
     pub block_bits: Option<u64>,
     /// Share of pulses that an emulated eavesdropper intercepts and resends (a fault), 0 to 1.
     pub eve: f64,
-}
-
-/// What stands at the ends of a link.
-#[derive(Debug, Clone, PartialEq)]
-pub enum DeviceSettings {
-    /// The emulated optics.
-    Simulated,
-    /// Emulated key at a published rate, without optics.
-    Table {
-        /// Secret bits per second of link time.
-        rate_bps: f64,
-        /// Error rate to report, 0 to 0.5.
-        qber: f64,
-    },
 }
 
 /// Physical parameters that the file gives; none keeps the preset's.
@@ -123,9 +110,10 @@ impl LinkSettings {
         let name: Option<LinkId> = link.required("name");
         let psk_path = link.required_text("psk").map(|text| reader.path(text));
         let psk = psk_path.as_ref().and_then(|path| reader.secret(link, "psk", path));
-        let device = read_device(link);
+        let device = DeviceSettings::read(reader, link);
+        let has_optics = device.as_ref().is_some_and(DeviceSettings::has_optics);
         let overrides = PhysicalOverrides::read(link);
-        if device != Some(DeviceSettings::Simulated) && overrides != PhysicalOverrides::default() {
+        if device.is_some() && !has_optics && overrides != PhysicalOverrides::default() {
             link.fault("device", "is not \"simulated\", so physical parameters have no effect: remove them");
         }
         let preset = link.text("preset").unwrap_or(PRESET_DEFAULT);
@@ -133,7 +121,7 @@ impl LinkSettings {
             link.fault("preset", format!("= {preset:?} is unknown: use one of {}", PRESETS.join(", ")));
         }
         let length_km = link.quantity("length", Unit::Length, 0.0..=1000.0);
-        if device == Some(DeviceSettings::Simulated) && !link.has("length") {
+        if has_optics && !link.has("length") {
             link.fault("length", "is missing: add the fibre's length, as \"10km\"");
         }
         let dilution = link.number("dilution", 0.01..=1e6).unwrap_or(1.0);
@@ -154,28 +142,5 @@ impl LinkSettings {
             block_bits: block.map(|bits| bits as u64),
             eve,
         })
-    }
-}
-
-fn read_device(link: &Section<'_>) -> Option<DeviceSettings> {
-    let rate = link.quantity("rate", Unit::BitRate, 1e-3..=1e9);
-    let qber = link.number("qber", 0.0..=0.5);
-    match link.text("device").unwrap_or("simulated") {
-        "simulated" => {
-            for key in ["rate", "qber"].into_iter().filter(|&key| link.has(key)) {
-                link.fault(key, "needs device = \"table\": add it, or remove this");
-            }
-            Some(DeviceSettings::Simulated)
-        }
-        "table" => {
-            for key in ["rate", "qber"].into_iter().filter(|&key| !link.has(key)) {
-                link.fault(key, "is missing: device = \"table\" needs rate, as \"2.1kbit/s\", and qber, as 0.023");
-            }
-            Some(DeviceSettings::Table { rate_bps: rate?, qber: qber? })
-        }
-        other => {
-            link.fault("device", format!("= {other:?} is unknown: use simulated or table"));
-            None
-        }
     }
 }

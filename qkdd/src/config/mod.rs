@@ -2,8 +2,10 @@
 //! or every fault with its line. Always: paths are absolute or relative to the file's folder, secret
 //! files are private, and what start-up and `--check-config` accept is the same.
 
+mod device;
 mod fault;
 mod link;
+mod module;
 mod read;
 mod secret_file;
 mod section;
@@ -17,8 +19,10 @@ use qkd_proto::id::{NodeId, SaeId};
 use qkd_proto::secret::SecretBytes;
 use qkd_proto::topology::Roster;
 
+pub use device::DeviceSettings;
 pub use fault::{ConfigFaults, Fault};
-pub use link::{DeviceSettings, LinkSettings, PhysicalOverrides};
+pub use link::{LinkSettings, PhysicalOverrides};
+pub use module::ModuleSettings;
 
 /// Longest path of a Unix socket, in bytes: `sun_path` of Linux without its closing zero.
 pub const SOCKET_PATH_BYTES_MAX: usize = 107;
@@ -87,6 +91,8 @@ pub struct InsecureTest {
     pub self_pair: bool,
     /// Seed that makes the emulated photons repeatable.
     pub emulator_seed: Option<u64>,
+    /// Whether the operator may put faults on emulated links.
+    pub faults: bool,
 }
 
 /// How much is logged.

@@ -214,6 +214,7 @@ impl Reader<'_> {
             pad_ledger: section.text("pad_ledger").map(|text| self.path(text)),
             self_pair: section.flag("self_pair").unwrap_or(false),
             emulator_seed: section.integer("emulator_seed"),
+            faults: section.flag("faults").unwrap_or(false),
         };
         section.finish();
         if !section.is_present() {

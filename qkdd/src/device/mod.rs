@@ -3,23 +3,27 @@
 //! leave sealed; nothing of a session outlives its `Close`.
 //!
 //! A device is anything that can take part in a block (`PhotonDevice`): the emulated optics
-//! (`simulated`), or a published rate (`table`).
+//! (`simulated`), a published rate (`table`), or a pair of QKD modules (`etsi014`).
 
+mod fault;
+mod module;
 mod photon_frame;
 mod plan;
 mod receiver;
 mod table;
 mod transmitter;
 
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use qkd_proto::id::{BlockId, LinkId};
 use qkd_proto::node::input::Input;
 use qkd_proto::secret::SecretBytes;
 use tokio::sync::mpsc::Sender;
 
-pub use plan::{DeviceSetup, PlanError, link_plan, setup_of};
+pub use fault::FaultSlot;
+pub use plan::{DeviceSetup, PlanError, link_plan};
 
 use crate::network::Network;
 
@@ -58,6 +62,7 @@ struct Way {
     inputs: Sender<Input>,
     network: Network,
     runtime: tokio::runtime::Handle,
+    fault: FaultSlot,
 }
 
 impl Way {
@@ -72,6 +77,32 @@ impl Way {
         self.runtime.block_on(self.network.send_photons(&self.link, bytes)).is_ok()
     }
 
+    /// Waits until `end`, passing on what the neighbour's device sends.
+    ///
+    /// # Errors
+    /// What the device was told meanwhile; none if the daemon stops.
+    fn wait_until(&self, end: Instant, mut frame: impl FnMut(Vec<u8>)) -> Result<(), Option<DeviceCommand>> {
+        loop {
+            match self.next_frame(end)? {
+                Some(bytes) => frame(bytes),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// The next frame of the neighbour's device, if one comes before `end`.
+    ///
+    /// # Errors
+    /// What the device was told meanwhile; none if the daemon stops.
+    fn next_frame(&self, end: Instant) -> Result<Option<Vec<u8>>, Option<DeviceCommand>> {
+        match self.commands.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            Ok(DeviceCommand::Photons(bytes)) => Ok(Some(bytes)),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Ok(other) => Err(Some(other)),
+            Err(RecvTimeoutError::Disconnected) => Err(None),
+        }
+    }
+
     fn fail(&self, block: BlockId, why: impl std::fmt::Display) {
         self.tell(Input::DeviceFailed(self.link.clone(), block, why.to_string()));
     }
@@ -80,6 +111,7 @@ impl Way {
 /// The handle of one link's device thread.
 pub struct Device {
     commands: SyncSender<DeviceCommand>,
+    fault: FaultSlot,
     thread: JoinHandle<()>,
 }
 
@@ -91,10 +123,16 @@ impl Device {
     pub fn start(setup: DeviceSetup, inputs: Sender<Input>, network: Network) -> std::io::Result<Self> {
         let (commands, queue) = sync_channel(QUEUE_MAX);
         let runtime = tokio::runtime::Handle::current();
-        let name = format!("device {}", setup.link);
-        let way = Way { link: setup.link.clone(), commands: queue, inputs, network, runtime };
+        let name = format!("device {}", setup.link());
+        let fault = setup.fault_slot();
+        let way = Way { link: setup.link().clone(), commands: queue, inputs, network, runtime, fault: fault.clone() };
         let thread = std::thread::Builder::new().name(name).spawn(move || run(setup, &way))?;
-        Ok(Self { commands, thread })
+        Ok(Self { commands, fault, thread })
+    }
+
+    /// Where faults are put in.
+    pub fn fault(&self) -> &FaultSlot {
+        &self.fault
     }
 
     /// Tells the device; false if its queue is full or it has stopped.
@@ -134,6 +172,7 @@ fn run(setup: DeviceSetup, way: &Way) {
                 secret = None;
             }
             DeviceCommand::Measure(block) => match &secret {
+                Some(_) if way.fault.is_cut() => way.fail(block, "injected fault: the quantum channel is cut"),
                 Some(secret) => next = device.measure(block, secret, way),
                 None => way.fail(block, "the device has no session"),
             },

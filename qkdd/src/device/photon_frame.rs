@@ -23,13 +23,18 @@ pub(super) enum Frame<'a> {
 
 /// Reads a frame's kind and block.
 pub(super) fn open(bytes: &[u8]) -> Option<Frame<'_>> {
-    let (header, body) = bytes.split_at_checked(HEADER_BYTES)?;
-    let block = BlockId(u64::from_be_bytes(*header[1..].first_chunk()?));
-    match header[0] {
+    let (kind, block, body) = split(bytes)?;
+    match kind {
         PHOTONS => Some(Frame::Photons(block, body)),
         CREDIT if body.is_empty() => Some(Frame::Credit(block)),
         _ => None,
     }
+}
+
+/// Cuts a frame into kind, block and body.
+pub(super) fn split(bytes: &[u8]) -> Option<(u8, BlockId, &[u8])> {
+    let (header, body) = bytes.split_at_checked(HEADER_BYTES)?;
+    Some((header[0], BlockId(u64::from_be_bytes(*header[1..].first_chunk()?)), body))
 }
 
 /// A credit frame.
@@ -49,13 +54,15 @@ pub(super) fn unseal(secret: &SecretBytes, link: &LinkId, block: BlockId, body: 
     crypto::open(secret, &about(link, block), body).ok()
 }
 
-fn header(kind: u8, block: BlockId) -> Vec<u8> {
+/// The first bytes of a frame.
+pub(super) fn header(kind: u8, block: BlockId) -> Vec<u8> {
     let mut frame = vec![kind];
     frame.extend(block.0.to_be_bytes());
     frame
 }
 
-fn about(link: &LinkId, block: BlockId) -> Vec<u8> {
+/// What a sealed body belongs to.
+pub(super) fn about(link: &LinkId, block: BlockId) -> Vec<u8> {
     [link.as_str().as_bytes(), &[0], &block.0.to_be_bytes()].concat()
 }
 

@@ -11,10 +11,12 @@ use qkd_proto::optics::preset::{Preset, PresetError, pulses_for};
 use qkd_proto::secret::SecretBytes;
 
 use super::PhotonDevice;
+use super::fault::FaultSlot;
+use super::module::{KmeClient, ModuleReceiver, ModuleTransmitter};
 use super::receiver::PhotonReceiver;
 use super::table::RateTable;
 use super::transmitter::PhotonTransmitter;
-use crate::config::{DeviceSettings, LinkSettings};
+use crate::config::{DeviceSettings, LinkSettings, ModuleSettings};
 
 /// Why a link's settings describe no device.
 #[derive(Debug, thiserror::Error)]
@@ -25,26 +27,74 @@ pub enum PlanError {
     /// A physical parameter.
     #[error("link {0}: {1}")]
     Model(LinkId, ModelError),
+    /// A QKD module's address or files.
+    #[error("link {0}: {1}")]
+    Module(LinkId, String),
 }
 
 /// What a device thread starts from.
 pub struct DeviceSetup {
-    pub(super) link: LinkId,
-    pub(super) plan: DevicePlan,
-    pub(super) transmits: bool,
-    pub(super) block_time: Duration,
-    pub(super) seed: Option<u64>,
+    link: LinkId,
+    apparatus: Apparatus,
+    transmits: bool,
+    block_time: Duration,
+    seed: Option<u64>,
+}
+
+enum Apparatus {
+    Optics(LinkModel, u64),
+    Table,
+    Module(KmeClient, ModuleSettings),
 }
 
 impl DeviceSetup {
+    /// The setup of a link's device at the end that `transmits` or not; `seed` repeats the emulation
+    /// in tests.
+    ///
+    /// # Errors
+    /// If the settings describe no device, or files that they name cannot be used.
+    pub fn new(settings: &LinkSettings, transmits: bool, seed: Option<u64>) -> Result<Self, PlanError> {
+        let apparatus = match &settings.device {
+            DeviceSettings::Etsi014(module) => {
+                let client = KmeClient::new(module);
+                let client = client.map_err(|text| PlanError::Module(settings.name.clone(), text))?;
+                Apparatus::Module(client, module.clone())
+            }
+            DeviceSettings::Simulated => {
+                let (model, pulses) = optics(settings)?;
+                Apparatus::Optics(model, pulses)
+            }
+            DeviceSettings::Table { .. } => Apparatus::Table,
+        };
+        let block_time = link_plan(settings)?.block_time();
+        Ok(Self { link: settings.name.clone(), apparatus, transmits, block_time, seed })
+    }
+
+    /// Whose device it is.
+    pub fn link(&self) -> &LinkId {
+        &self.link
+    }
+
+    /// Where faults are put into the device.
+    pub(super) fn fault_slot(&self) -> FaultSlot {
+        let model = match &self.apparatus {
+            Apparatus::Optics(model, _) => Some(model.clone()),
+            Apparatus::Table | Apparatus::Module(..) => None,
+        };
+        let emulated = !matches!(self.apparatus, Apparatus::Module(..));
+        FaultSlot::new(model, self.transmits, emulated)
+    }
+
     pub(super) fn into_device(self) -> Box<dyn PhotonDevice> {
-        let Self { plan, transmits, block_time, seed, link } = self;
-        match plan {
-            DevicePlan::Table { .. } => Box::new(RateTable::new(link, block_time)),
-            DevicePlan::Simulated { model, pulses } if transmits => {
+        let Self { apparatus, transmits, block_time, seed, link } = self;
+        match (apparatus, transmits) {
+            (Apparatus::Optics(model, pulses), true) => {
                 Box::new(PhotonTransmitter::new(model, pulses, block_time, seed))
             }
-            DevicePlan::Simulated { model, pulses } => Box::new(PhotonReceiver::new(model, pulses, seed)),
+            (Apparatus::Optics(model, pulses), false) => Box::new(PhotonReceiver::new(model, pulses, seed)),
+            (Apparatus::Table, _) => Box::new(RateTable::new(link, block_time)),
+            (Apparatus::Module(client, settings), true) => Box::new(ModuleTransmitter::new(client, settings)),
+            (Apparatus::Module(client, settings), false) => Box::new(ModuleReceiver::new(client, settings)),
         }
     }
 }
@@ -70,21 +120,24 @@ pub fn link_plan(settings: &LinkSettings) -> Result<LinkPlan, PlanError> {
     })
 }
 
-/// The setup of a link's device at the end that `transmits` or not; `seed` repeats the emulation in
-/// tests.
-pub fn setup_of(plan: &LinkPlan, transmits: bool, seed: Option<u64>) -> DeviceSetup {
-    DeviceSetup { link: plan.link.clone(), plan: plan.device.clone(), transmits, block_time: plan.block_time(), seed }
+fn device_plan(settings: &LinkSettings) -> Result<DevicePlan, PlanError> {
+    match &settings.device {
+        DeviceSettings::Table { rate_bps, qber } => Ok(DevicePlan::Table { rate_bps: *rate_bps, qber: *qber }),
+        DeviceSettings::Etsi014(module) => Ok(DevicePlan::Etsi014 { wait: module.wait }),
+        DeviceSettings::Simulated => {
+            let (model, pulses) = optics(settings)?;
+            Ok(DevicePlan::Simulated { model, pulses })
+        }
+    }
 }
 
-fn device_plan(settings: &LinkSettings) -> Result<DevicePlan, PlanError> {
-    if let DeviceSettings::Table { rate_bps, qber } = settings.device {
-        return Ok(DevicePlan::Table { rate_bps, qber });
-    }
+/// The physics of a link, and the pulses of its blocks.
+fn optics(settings: &LinkSettings) -> Result<(LinkModel, u64), PlanError> {
     let preset: Preset = settings.preset.parse().map_err(|error| PlanError::Preset(settings.name.clone(), error))?;
     let model = model_of(settings, preset);
     model.check().map_err(|error| PlanError::Model(settings.name.clone(), error))?;
     let pulses = pulses_for(&model, settings.block_bits.unwrap_or_else(|| preset.block_key_bits()));
-    Ok(DevicePlan::Simulated { model, pulses })
+    Ok((model, pulses))
 }
 
 fn model_of(settings: &LinkSettings, preset: Preset) -> LinkModel {

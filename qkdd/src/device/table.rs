@@ -1,7 +1,6 @@
 //! A link at its published rate, without optics: both ends derive a block's bits from the secret of
 //! their link session, and wait as long as the rate says.
 
-use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use qkd_proto::id::{BlockId, LinkId};
@@ -26,12 +25,8 @@ impl RateTable {
 impl PhotonDevice for RateTable {
     fn measure(&mut self, block: BlockId, secret: &SecretBytes, way: &Way) -> Option<DeviceCommand> {
         let end = Instant::now() + self.block_time;
-        while let Some(rest) = end.checked_duration_since(Instant::now()).filter(|rest| !rest.is_zero()) {
-            match way.commands.recv_timeout(rest) {
-                Ok(DeviceCommand::Photons(_)) | Err(RecvTimeoutError::Timeout) => {}
-                Ok(other) => return Some(other),
-                Err(RecvTimeoutError::Disconnected) => return None,
-            }
+        if let Err(told) = way.wait_until(end, |_| {}) {
+            return told;
         }
         let bits = table::block_bits(secret, &self.link, block, TABLE_BLOCK_BITS);
         way.tell(Input::DeviceKey(way.link.clone(), block, bits));
