@@ -69,7 +69,7 @@ impl Detectors {
         loop {
             self.make_room(photons.len() - at);
             at = self.run(photons, &words, at);
-            let Some((slot, photon)) = photons.take(at) else { break };
+            let Some((slot, photon)) = photons.take_from(at).next() else { break };
             self.background_until(slot, photons.len() - at);
             // An afterpulse may have come in between: then the plain run goes on.
             if self.background.next == slot {
@@ -83,33 +83,36 @@ impl Detectors {
         &mut self.clicks[..self.count]
     }
 
-    /// Photons from `at` on, as long as no background click lies before or beside them.
+    /// Photons from `at` on, as long as no background click lies before or beside them; gives the
+    /// first photon left.
     fn run(&mut self, photons: &mut Photons, words: &[u64], at: usize) -> usize {
         let (key_basis, flip, dead) = (self.key_basis, self.flip, self.dead_slots + 1);
-        let (mut free_at, mut count, mut at) = (self.free_at, self.count, at);
-        let out = self.clicks.as_mut_slice();
-        while let (Some((slot, photon)), Some(&word)) = (photons.take(at), words.get(at)) {
-            if slot >= self.background.next || count >= out.len() {
+        let (mut free_at, mut count) = (self.free_at, self.count);
+        let (mut to_afterpulse, mut background) = (self.to_afterpulse, self.background.next);
+        let (mut done, out) = (at, self.clicks.as_mut_slice());
+        for ((slot, photon), &word) in photons.take_from(at).zip(words.get(at..).unwrap_or_default()) {
+            if slot >= background || count >= out.len() {
                 break;
             }
-            at += 1;
+            done += 1;
             // Without a branch: whether the receiver is live cannot be predicted.
             let live = slot >= free_at;
             let test = upper(word) >= key_basis;
             let seen = photon.measure(if test { Basis::Test } else { Basis::Key }, word & 1 == 1);
             let bit = seen != (middle(word) < flip);
             out[count] = slot << 2 | u64::from(test) << 1 | u64::from(bit);
-            count += usize::from(live);
-            free_at = if live { slot + dead } else { free_at };
-            self.to_afterpulse -= u64::from(live);
-            if self.to_afterpulse == 0 {
-                self.to_afterpulse = self.coins.gap(self.afterpulse_mean);
+            count = count.wrapping_add(usize::from(live));
+            free_at = if live { slot.wrapping_add(dead) } else { free_at };
+            to_afterpulse = to_afterpulse.wrapping_sub(u64::from(live));
+            if to_afterpulse == 0 {
+                to_afterpulse = self.coins.gap(self.afterpulse_mean);
                 let delay = self.coins.gap(self.afterpulse_delay) - 1;
                 self.background.add_afterpulse(free_at.saturating_add(delay));
+                background = self.background.next;
             }
         }
-        (self.free_at, self.count) = (free_at, count);
-        at
+        (self.free_at, self.count, self.to_afterpulse) = (free_at, count, to_afterpulse);
+        done
     }
 
     fn make_room(&mut self, photons: usize) {

@@ -99,14 +99,18 @@ impl Emissions {
         let mut empty = Vec::new();
         let mut next = 0;
         for &arrival in &self.arrivals {
-            while next < slots.len() && slots[next] < arrival >> SETTING_BITS {
+            let at = arrival >> SETTING_BITS;
+            let Some(&(mut slot)) = slots.get(next) else { break };
+            while slot < at {
                 empty.push(next);
                 next += 1;
+                slot = slots.get(next).copied().unwrap_or(u64::MAX);
             }
             // Without a branch: whether the receiver was live for this photon cannot be predicted.
-            let Some(&slot) = slots.get(next) else { break };
-            settings[next] = arrival & (SETTING_DECOY | SETTING_TEST | SETTING_BIT);
-            next += usize::from(slot == arrival >> SETTING_BITS);
+            if let Some(setting) = settings.get_mut(next) {
+                *setting = arrival & (SETTING_DECOY | SETTING_TEST | SETTING_BIT);
+            }
+            next = next.wrapping_add(usize::from(slot == at));
         }
         empty.extend(next..slots.len());
         self.draw_empty(slots, &empty, &mut settings);

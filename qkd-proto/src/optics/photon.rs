@@ -79,11 +79,11 @@ impl Photons {
         self.items.zeroize();
     }
 
-    /// The photons of `range` with their slots, for a detector: each is measured once, since the
+    /// The photons from `index` on with their slots, for a detector, which takes each once: the
     /// train itself is given up to it.
     #[inline(always)]
-    pub(super) fn take(&mut self, index: usize) -> Option<(u64, Photon)> {
-        self.items.get(index).map(|item| (item >> 2, unpack(*item)))
+    pub(super) fn take_from(&mut self, index: usize) -> impl Iterator<Item = (u64, Photon)> {
+        self.items.get(index..).unwrap_or_default().iter().map(|item| (item >> 2, unpack(*item)))
     }
 
     /// The emptied store, for the next train.
