@@ -67,7 +67,7 @@ const EXPOSED: [(&str, &str); 33] = [
     ("qkd-proto/src/optics/table.rs", "the session's secret seeds the rate-table device"),
     ("qkd-proto/src/distill/key.rs", "the receiver counts its own errors after correction"),
     ("qkd-proto/src/distill/sift.rs", "sifting picks bits of the own record"),
-    ("qkd-proto/src/distill/reconcile.rs", "syndromes and decoding"),
+    ("qkd-proto/src/distill/reconcile.rs", "engines read the words of their frames"),
     ("qkd-proto/src/distill/verify.rs", "the verification hash"),
     ("qkd-proto/src/distill/amplify.rs", "the Toeplitz hash"),
     ("qkd-proto/src/pool/mod.rs", "a secret key is cut into pad blocks; tags are made and checked"),

@@ -4,9 +4,10 @@
 
 use super::abort::AbortReason;
 use super::message::EstimateMessage;
-use super::polar::STEP;
 use crate::quantity::Qber;
 
+/// Error rate per design step.
+pub(super) const STEP: f64 = 0.0025;
 /// Design steps that a session may use: 0.5 % to 11 %.
 const STEPS: std::ops::RangeInclusive<u8> = 2..=44;
 /// Added to the test-basis error rate before it is rounded up to a step: the key's own fluctuation.

@@ -7,7 +7,7 @@ use super::abort::AbortReason;
 use super::amplify;
 use super::key::{ReconciledKey, SecretKey, SiftedKey, VerifiedKey};
 use super::message::{DetectionsMessage, EstimateMessage, FrameSyndrome, ReportMessage, SiftMessage};
-use super::reconcile::{self, Polar};
+use super::{polar, reconcile};
 use super::{sift, verify};
 use crate::bits::BitString;
 use crate::optics::event::{Detections, Emissions};
@@ -56,11 +56,11 @@ impl Job {
                 Product::DetectionsSifted(sift::sift_detections(&detections, &kept))
             }
             Work::Encode { key, step, filter_key } => {
-                let frames = reconcile::encode(&Polar, &key, step, filter_key);
+                let frames = polar::encode(&key, step, filter_key);
                 Product::Encoded(key, frames)
             }
             Work::Decode { key, step, filter_key, frames, hash_key } => {
-                let corrected = reconcile::decode(&Polar, &key, step, filter_key, &frames);
+                let corrected = polar::decode(&key, step, filter_key, &frames);
                 Product::Decoded(corrected.map(|(key, kept, errors)| {
                     let hash = verify::hash(&key, hash_key);
                     Decoded { key, kept, errors, hash }
