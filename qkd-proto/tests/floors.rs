@@ -68,7 +68,7 @@ const EXPOSED: &[(&str, &str)] = &[
     ("qkd-proto/src/optics/table.rs", "the session's secret seeds the rate-table device"),
     ("qkd-proto/src/distill/key.rs", "the receiver counts its own errors after correction"),
     ("qkd-proto/src/distill/sift.rs", "sifting picks bits of the own record"),
-    ("qkd-proto/src/distill/reconcile.rs", "syndromes and decoding"),
+    ("qkd-proto/src/distill/reconcile.rs", "engines read the words of their frames"),
     ("qkd-proto/src/distill/cascade/flight.rs", "parities and corrections of frames"),
     ("qkd-proto/src/distill/cascade/trial.rs", "a trial that holds both ends compares them"),
     ("qkd-proto/src/distill/verify.rs", "the verification hash"),

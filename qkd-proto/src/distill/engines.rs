@@ -5,7 +5,7 @@ use super::abort::AbortReason;
 use super::engine::{Corrector, Design, Teller};
 use super::key::SiftedKey;
 use super::message::EngineKind;
-use super::{cascade, one_way};
+use super::{cascade, polar};
 
 /// The transmitter's machine.
 ///
@@ -13,7 +13,7 @@ use super::{cascade, one_way};
 /// If the key is too short for the engine.
 pub fn teller(kind: EngineKind, key: SiftedKey, design: &Design) -> Result<Box<dyn Teller>, AbortReason> {
     match kind {
-        EngineKind::Polar => one_way::teller(key, design),
+        EngineKind::Polar => polar::teller(key, design),
         EngineKind::Cascade => Ok(cascade::teller(key, design)),
     }
 }
@@ -24,7 +24,7 @@ pub fn teller(kind: EngineKind, key: SiftedKey, design: &Design) -> Result<Box<d
 /// If the key is too short for the engine.
 pub fn corrector(kind: EngineKind, key: SiftedKey, design: &Design) -> Result<Box<dyn Corrector>, AbortReason> {
     match kind {
-        EngineKind::Polar => one_way::corrector(key, design),
+        EngineKind::Polar => polar::corrector(key, design),
         EngineKind::Cascade => Ok(cascade::corrector(key, design)),
     }
 }

@@ -1,16 +1,10 @@
 //! Estimation: what the disclosed test basis says of the channel. In: counts and errors. Out: the
-//! error rate and the design step of the code. Always: the key basis is never sampled, its errors
+//! error rate. Always: the key basis is never sampled, its errors
 //! are counted after reconciliation.
 
 use super::abort::AbortReason;
 use super::message::EstimateMessage;
-use super::polar::STEP;
 use crate::quantity::Qber;
-
-/// Design steps that a session may use: 0.5 % to 11 %.
-const STEPS: std::ops::RangeInclusive<u8> = 2..=44;
-/// Added to the test-basis error rate before it is rounded up to a step: the key's own fluctuation.
-const MARGIN: f64 = 0.0005;
 
 /// The test basis' error rate, if it is within `limit`.
 ///
@@ -29,22 +23,9 @@ pub fn test_qber(estimate: &EstimateMessage, limit: Qber) -> Result<Qber, AbortR
     if qber.ratio() > limit.ratio() { Err(AbortReason::QberOverLimit { qber, limit }) } else { Ok(qber) }
 }
 
-/// The design error rate for reconciliation, in quarters of a per cent.
-pub fn rate_step(qber: Qber) -> u8 {
-    let step = ((qber.ratio() + MARGIN) / STEP).ceil();
-    (step as u8).clamp(*STEPS.start(), *STEPS.end())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn steps_lie_above_the_error_rate() {
-        assert_eq!(rate_step(Qber::of(0, 1)), 2);
-        assert_eq!(rate_step(Qber::of(20, 1_000)), 9);
-        assert_eq!(rate_step(Qber::of(1, 1)), 44);
-    }
 
     #[test]
     fn more_errors_than_bits_are_refused() {

@@ -98,16 +98,6 @@ pub struct EstimateMessage {
     pub errors: [u64; 2],
 }
 
-/// What corrects one frame.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FrameSyndrome {
-    /// The frozen bits.
-    pub frozen: BitString,
-    /// A short hash that tells a corrected frame from a failed one.
-    pub filter: u32,
-}
-
 /// How the receiver's key is corrected.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -4,7 +4,7 @@
 //! gives no bit.
 //!
 //! The steps, in order: [`sift`] (basis and intensity), [`estimate`] (errors of the test basis),
-//! [`reconcile`] (one-way polar codes), [`verify`] (a two-universal hash), [`finite_key`] (how long
+//! [`reconcile`] (an [`engine`]; [`polar`] codes), [`verify`] (a two-universal hash), [`finite_key`] (how long
 //! the secret is), [`amplify`] (a Toeplitz hash). [`session`] is the state machine of one block at
 //! one end, by a [`plan`]; [`job`] is the heavy work it hands out; [`message`] is what the ends say.
 
@@ -22,9 +22,8 @@ pub mod key;
 pub mod message;
 #[cfg(feature = "sim")]
 pub mod noise;
-mod one_way;
 pub mod plan;
-mod polar;
+pub mod polar;
 mod receive;
 pub mod reconcile;
 pub mod report;

@@ -11,6 +11,7 @@
 pub mod arrivals;
 pub mod field;
 pub mod planes;
+pub mod polar;
 pub mod select;
 pub mod stream;
 
