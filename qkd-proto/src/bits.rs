@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::kernel::select;
+
 /// A string of bits, 64 to a word, first bit lowest.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "(u64, serde_bytes::ByteBuf)", into = "(u64, serde_bytes::ByteBuf)")]
@@ -81,6 +83,47 @@ impl BitString {
         self.len += 1;
     }
 
+    /// Appends all bits of `other`.
+    pub fn append(&mut self, other: &Self) {
+        let shift = self.len % 64;
+        self.words.reserve(other.words.len());
+        for &word in &other.words {
+            if shift == 0 {
+                self.words.push(word);
+            } else {
+                if let Some(last) = self.words.last_mut() {
+                    *last |= word << shift;
+                }
+                self.words.push(word >> (64 - shift));
+            }
+        }
+        self.len += other.len;
+        self.words.truncate(self.len.div_ceil(64));
+    }
+
+    /// The words of both strings joined by `join`, 64 bits at a time.
+    ///
+    /// # Panics
+    /// If the lengths differ: the caller's bug.
+    pub fn zip_words(&self, other: &Self, join: impl Fn(u64, u64) -> u64) -> Self {
+        assert_eq!(self.len, other.len, "strings that are joined are of one length");
+        let mut words = Vec::with_capacity(self.words.len());
+        words.extend(self.words.iter().zip(&other.words).map(|(a, b)| join(*a, *b)));
+        Self::from_words(words, self.len)
+    }
+
+    /// The bits at the places where `mask` has a one.
+    ///
+    /// # Panics
+    /// If the lengths differ: the caller's bug.
+    pub fn select(&self, mask: &Self) -> Self {
+        assert_eq!(self.len, mask.len, "a mask is as long as what it selects from");
+        let len = mask.count_ones();
+        let mut words = vec![0; len.div_ceil(64)];
+        select::select(&self.words, &mask.words, &mut words);
+        Self { words, len }
+    }
+
     /// Number of ones.
     pub fn count_ones(&self) -> usize {
         self.words.iter().map(|word| word.count_ones() as usize).sum()
@@ -151,6 +194,23 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
+        #[test]
+        fn joins_and_selects_like_vectors(
+            a in proptest::collection::vec(any::<(bool, bool)>(), 0..300),
+            b in proptest::collection::vec(any::<bool>(), 0..200),
+        ) {
+            let (bits, mask): (BitString, BitString) = (a.iter().map(|x| x.0).collect(), a.iter().map(|x| x.1).collect());
+            let mut joined = bits.clone();
+            joined.append(&b.iter().copied().collect());
+            prop_assert!(joined.iter().eq(a.iter().map(|x| x.0).chain(b)));
+            prop_assert_eq!(BitString::from_words(joined.words.clone(), joined.len), joined);
+            let selected = bits.select(&mask);
+            prop_assert!(selected.iter().eq(a.iter().filter(|x| x.1).map(|x| x.0)));
+            prop_assert_eq!(BitString::from_words(selected.words.clone(), selected.len), selected);
+            let sum: BitString = a.iter().map(|x| x.0 ^ x.1).collect();
+            prop_assert_eq!(bits.zip_words(&mask, |a, b| a ^ b), sum);
+        }
+
         #[test]
         fn pushes_and_reads_like_a_vector(bits in proptest::collection::vec(any::<bool>(), 0..300)) {
             let string: BitString = bits.iter().copied().collect();

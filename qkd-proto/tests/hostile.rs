@@ -60,14 +60,20 @@ fn offer(dice: &mut SeededEntropy, rig: &Rig) -> DepositOffer {
     if dice.below(2) == 0 {
         let said = rig.said.iter().rev().find_map(|(_, _, bytes)| {
             match codec::decode::<NeighbourMessage>(NEIGHBOUR_VERSION, bytes, NEIGHBOUR_BYTES_MAX) {
-                Ok(NeighbourMessage::Pool(PoolMessage::BlockStart { block })) => Some(block),
+                Ok(NeighbourMessage::Pool(PoolMessage::BlockStart { block, .. })) => Some(block),
                 _ => None,
             }
         });
         block = said.map_or(block, |said| BlockId(said.0 + dice.below(3)));
     }
     let count = [0, 1].map(|_| number(dice) as u32);
-    DepositOffer { block, prior: None, first: [number(dice), number(dice)], count }
+    DepositOffer {
+        block,
+        prior: None,
+        hash_keys: (dice.below(2) == 1).then(|| number(dice) as u32),
+        first: [number(dice), number(dice)],
+        count,
+    }
 }
 
 fn header(dice: &mut SeededEntropy, rig: &Rig) -> TransferHeader {
@@ -93,7 +99,7 @@ fn message(dice: &mut SeededEntropy, rig: &Rig, nonce: [Option<Nonce>; 2]) -> Ne
     let nonce = nonces[dice.below(2) as usize].unwrap_or(Nonce(token(dice)));
     let pool = |message| NeighbourMessage::Pool(message);
     match dice.below(11) {
-        0 => pool(PoolMessage::BlockStart { block: BlockId(number(dice)) }),
+        0 => pool(PoolMessage::BlockStart { block: BlockId(number(dice)), hash_keys: dice.below(4) as u32 }),
         1 => pool(PoolMessage::BlockOffer(offer(dice, rig))),
         2 => pool(PoolMessage::BlockAck(offer(dice, rig))),
         3 => pool(PoolMessage::BlockNak(offer(dice, rig))),

@@ -1,155 +1,20 @@
 //! Two block sessions over an emulated link, honest, attacked, and with hostile messages.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
-
-use std::time::{Duration, Instant};
-
 use proptest::prelude::*;
 use qkd_proto::distill::abort::AbortReason;
-use qkd_proto::distill::key::SecretKey;
 use qkd_proto::distill::message::{AbortCode, BlockMessage};
-use qkd_proto::distill::plan::{BlockPlan, QBER_LIMIT, Role};
-use qkd_proto::distill::report::BlockOutcome;
+use qkd_proto::distill::plan::Role;
 use qkd_proto::distill::session::{BlockEffect, BlockInput, BlockSession};
-use qkd_proto::distill::sift;
 use qkd_proto::entropy::SeededEntropy;
 use qkd_proto::id::BlockId;
-use qkd_proto::labels;
-use qkd_proto::mac::{self, AuthTag, PadStock};
-use qkd_proto::optics::PhotonBatch;
 use qkd_proto::optics::model::LinkModel;
 use qkd_proto::optics::preset::{Preset, pulses_for};
 use qkd_proto::optics::receiver::{Receiver, Reception};
 use qkd_proto::optics::transmitter::{Emission, Transmitter};
-use qkd_proto::quantity::Qber;
+use qkd_proto::sim::pair::{self, Altered, End, Honest, KINDS, Wire};
 
-fn photons(model: &LinkModel, pulses: u64, seed: u8) -> (PhotonBatch, PhotonBatch) {
-    let mut emission = Transmitter::new(model.clone(), [seed; 32]).emit(BlockId(1), pulses);
-    let mut reception = Receiver::new(model.clone(), [seed + 100; 32]).receive(BlockId(1), pulses);
-    while let Some(frame) = emission.next_frame() {
-        reception.accept(&frame).unwrap();
-    }
-    (emission.finish(), reception.finish().unwrap())
-}
-
-fn plan(model: &LinkModel, pulses: u64, entropy: u8) -> BlockPlan {
-    BlockPlan {
-        link: "alice-bob".parse().unwrap(),
-        transmitter: "alice".parse().unwrap(),
-        receiver: "bob".parse().unwrap(),
-        block: BlockId(1),
-        model: model.clone(),
-        pulses,
-        eps_sec: 1e-10,
-        eps_cor: 1e-15,
-        qber_limit: Qber::try_from(QBER_LIMIT).unwrap(),
-        entropy: [entropy; 32],
-    }
-}
-
-/// One end, with the part of the node that makes and checks tags.
-struct End {
-    role: Role,
-    session: BlockSession,
-    outcome: Option<BlockOutcome>,
-    busy: Duration,
-    tags: usize,
-}
-
-fn tag(signer: Role, text: &[u8]) -> AuthTag {
-    let label = match signer {
-        Role::Transmitter => labels::tag::BLOCK_TRANSMITTER,
-        Role::Receiver => labels::tag::BLOCK_RECEIVER,
-    };
-    AuthTag { stock: PadStock::Pool, offset: 0, tag: mac::tag(&[1; 16], &[signer as u8; 16], label, text) }
-}
-
-impl End {
-    fn new(role: Role, plan: BlockPlan) -> Self {
-        Self { role, session: BlockSession::new(role, plan), outcome: None, busy: Duration::ZERO, tags: 0 }
-    }
-
-    /// Handles an input and all that follows at this end; gives what it sends.
-    fn handle(&mut self, input: BlockInput) -> Vec<Vec<u8>> {
-        #[expect(clippy::disallowed_methods, reason = "a test measures how long distillation takes")]
-        let start = Instant::now();
-        let mut sent = Vec::new();
-        self.session.handle(input);
-        while let Some(effect) = self.session.next_effect() {
-            match effect {
-                BlockEffect::Send(bytes) => sent.push(bytes),
-                BlockEffect::Run(job) => self.session.handle(BlockInput::JobDone(job.run())),
-                BlockEffect::MakeTag(text) => {
-                    self.tags += 1;
-                    self.session.handle(BlockInput::OwnTag(tag(self.role, &text)));
-                }
-                BlockEffect::CheckTag(text, found) => {
-                    let valid = tag(self.role.other(), &text) == found;
-                    self.session.handle(BlockInput::PeerTag { valid });
-                }
-                BlockEffect::Done(outcome) => {
-                    assert!(self.outcome.is_none(), "a block ends once");
-                    self.outcome = Some(*outcome);
-                }
-            }
-        }
-        self.busy += start.elapsed();
-        sent
-    }
-
-    fn outcome(&self) -> &BlockOutcome {
-        self.outcome.as_ref().unwrap()
-    }
-
-    fn key(&self) -> Option<&SecretKey> {
-        self.outcome().result.as_ref().ok()
-    }
-
-    fn reason(&self) -> AbortReason {
-        *self.outcome().result.as_ref().unwrap_err()
-    }
-}
-
-type Alter<'a> = &'a mut dyn FnMut(Role, usize, Vec<u8>) -> Option<Vec<u8>>;
-
-/// Runs a block; `alter` sees each message with its sender and number and may change or drop it.
-fn distil(model: &LinkModel, pulses: u64, seed: u8, alter: Alter<'_>) -> [End; 2] {
-    let (emissions, detections) = photons(model, pulses, seed);
-    distil_batches(model, pulses, emissions, detections, alter)
-}
-
-fn distil_batches(
-    model: &LinkModel,
-    pulses: u64,
-    emissions: PhotonBatch,
-    detections: PhotonBatch,
-    alter: Alter<'_>,
-) -> [End; 2] {
-    let mut transmitter = End::new(Role::Transmitter, plan(model, pulses, 11));
-    let mut receiver = End::new(Role::Receiver, plan(model, pulses, 12));
-    let mut wire: Vec<(Role, Vec<u8>)> = Vec::new();
-    let mut number = 0;
-    // The receiver is first: its message waits until the transmitter's device is done.
-    wire.extend(receiver.handle(BlockInput::Photons(detections)).into_iter().map(|bytes| (Role::Receiver, bytes)));
-    let early = transmitter.handle(BlockInput::Photons(emissions));
-    assert!(early.is_empty());
-    while !wire.is_empty() {
-        let (sender, bytes) = wire.remove(0);
-        number += 1;
-        let Some(bytes) = alter(sender, number, bytes) else { continue };
-        let end = if sender == Role::Transmitter { &mut receiver } else { &mut transmitter };
-        wire.extend(end.handle(BlockInput::Message(bytes)).into_iter().map(|bytes| (sender.other(), bytes)));
-    }
-    for end in [&mut transmitter, &mut receiver] {
-        if end.outcome.is_none() {
-            end.handle(BlockInput::Timeout);
-        }
-    }
-    [transmitter, receiver]
-}
-
-fn honest(_: Role, _: usize, bytes: Vec<u8>) -> Option<Vec<u8>> {
-    Some(bytes)
+fn distil(model: &LinkModel, pulses: u64, seed: u64, wire: &mut dyn Wire) -> [End; 2] {
+    pair::distil(model, [pair::plan(model, pulses, 11), pair::plan(model, pulses, 12)], seed, wire)
 }
 
 #[track_caller]
@@ -162,10 +27,9 @@ fn assert_never_unequal(ends: &[End; 2]) {
 #[test]
 fn an_honest_lab_block_gives_one_key_to_both_ends() {
     let (model, pulses) = (Preset::Lab.model(), Preset::Lab.pulses());
-    let [transmitter, receiver] = distil(&model, pulses, 1, &mut honest);
+    let [transmitter, receiver] = distil(&model, pulses, 1, &mut Honest);
     let report = transmitter.outcome().report.clone();
     println!("{report:?}");
-    println!("busy: transmitter {:?}, receiver {:?}", transmitter.busy, receiver.busy);
     assert_eq!((transmitter.tags, receiver.tags), (1, 1));
     assert_eq!(report, receiver.outcome().report);
     assert!(report.f_ec.unwrap() < 1.65, "f_EC {:?}", report.f_ec);
@@ -178,20 +42,6 @@ fn an_honest_lab_block_gives_one_key_to_both_ends() {
     assert_eq!(ours.expose(), theirs.expose());
 }
 
-/// Counts of a block, by sifting both records in the open.
-fn measured(model: &LinkModel, pulses: u64, seed: u8) -> ([[u64; 2]; 2], [[u64; 2]; 2]) {
-    let (PhotonBatch::Emissions(emissions), PhotonBatch::Detections(mut detections)) = photons(model, pulses, seed)
-    else {
-        panic!("the transmitter emits and the receiver detects")
-    };
-    let clicks = sift::announce(&mut detections);
-    let (ours, kept, tested) = sift::sift_emissions(&emissions, &clicks).unwrap();
-    let (theirs, estimate) = sift::sift_detections(&detections, &kept).unwrap();
-    assert_eq!(tested, estimate.counts);
-    let (counts, errors) = ours.compare(&theirs);
-    ([counts, estimate.counts], [errors, estimate.errors])
-}
-
 #[test]
 fn counts_lie_within_five_sigma_of_the_closed_form() {
     let lab = Preset::Lab.model();
@@ -201,7 +51,7 @@ fn counts_lie_within_five_sigma_of_the_closed_form() {
     for (seed, model) in [lab, dark, attacked, live].into_iter().enumerate() {
         let pulses = pulses_for(&model, 400_000);
         let expected = model.expected(pulses as f64);
-        let (counts, errors) = measured(&model, pulses, 30 + seed as u8);
+        let (counts, errors) = pair::counts(&model, pulses, 30 + seed as u64);
         for (basis, theory) in [expected.key, expected.test].into_iter().enumerate() {
             for k in 0..2 {
                 let sigma = |ours: u64, theory: f64| (ours as f64 - theory) / theory.sqrt();
@@ -215,7 +65,7 @@ fn counts_lie_within_five_sigma_of_the_closed_form() {
 #[test]
 fn half_the_photons_resent_give_no_key_and_a_reason() {
     let model = LinkModel { eve_ir: 0.5, ..Preset::Lab.model() };
-    let [transmitter, receiver] = distil(&model, Preset::Lab.pulses(), 2, &mut honest);
+    let [transmitter, receiver] = distil(&model, Preset::Lab.pulses(), 2, &mut Honest);
     assert!(matches!(receiver.reason(), AbortReason::QberOverLimit { .. }), "{}", receiver.reason());
     assert!(matches!(
         transmitter.reason(),
@@ -236,23 +86,27 @@ fn small() -> (LinkModel, u64) {
 #[test]
 fn a_short_block_gives_no_key_at_either_end() {
     let (model, pulses) = small();
-    let ends = distil(&model, pulses, 3, &mut honest);
+    let ends = distil(&model, pulses, 3, &mut Honest);
     assert!(ends.iter().all(|end| end.key().is_none()));
 }
 
 #[test]
 fn a_changed_message_never_gives_unequal_keys() {
     let (model, pulses) = (Preset::Lab.model(), Preset::Lab.pulses());
-    let (kinds, places) = (8, [0.0, 0.3, 0.999]);
-    for kind in 1..=kinds {
-        for place in places {
-            let ends = distil(&model, pulses, 4, &mut |_, number, mut bytes: Vec<u8>| {
-                if number == kind {
-                    let at = (bytes.len() as f64 * place) as usize;
-                    bytes[at] ^= 0x04;
-                }
-                Some(bytes)
-            });
+    for kind in 1..=KINDS {
+        for place in [0.0, 0.3, 0.999] {
+            let ends = distil(
+                &model,
+                pulses,
+                4,
+                &mut Altered::new(|_, number, mut bytes: Vec<u8>| {
+                    if number == kind {
+                        let at = (bytes.len() as f64 * place) as usize;
+                        bytes[at] ^= 0x04;
+                    }
+                    Some(bytes)
+                }),
+            );
             assert_never_unequal(&ends);
             assert!(ends[0].key().is_none(), "message {kind} changed at {place}: the transmitter took a key");
         }
@@ -262,14 +116,19 @@ fn a_changed_message_never_gives_unequal_keys() {
 #[test]
 fn a_dropped_or_truncated_message_never_gives_unequal_keys() {
     let (model, pulses) = (Preset::Lab.model(), Preset::Lab.pulses());
-    for kind in 1..=8 {
+    for kind in 1..=KINDS {
         for keep in [None, Some(0), Some(2)] {
-            let ends = distil(&model, pulses, 5, &mut |_, number, mut bytes: Vec<u8>| {
-                if number == kind {
-                    bytes.truncate(keep?);
-                }
-                Some(bytes)
-            });
+            let ends = distil(
+                &model,
+                pulses,
+                5,
+                &mut Altered::new(|_, number, mut bytes: Vec<u8>| {
+                    if number == kind {
+                        bytes.truncate(keep?);
+                    }
+                    Some(bytes)
+                }),
+            );
             assert_never_unequal(&ends);
             assert!(ends[0].key().is_none());
         }
@@ -286,12 +145,17 @@ fn what_crosses_threads_is_send() {
 #[test]
 fn a_wrong_tag_is_an_authentication_failure_at_both_ends() {
     let (model, pulses) = (Preset::Lab.model(), Preset::Lab.pulses());
-    let ends = distil(&model, pulses, 8, &mut |_, number, mut bytes: Vec<u8>| {
-        if number == 7 {
-            *bytes.last_mut().unwrap() ^= 1;
-        }
-        Some(bytes)
-    });
+    let ends = distil(
+        &model,
+        pulses,
+        8,
+        &mut Altered::new(|_, number, mut bytes: Vec<u8>| {
+            if number == 8 {
+                *bytes.last_mut().unwrap() ^= 1;
+            }
+            Some(bytes)
+        }),
+    );
     assert_eq!(ends[1].reason(), AbortReason::AuthenticationFailed);
     assert_eq!(ends[0].reason(), AbortReason::PeerAborted(AbortCode::AuthenticationFailed));
 }
@@ -299,7 +163,12 @@ fn a_wrong_tag_is_an_authentication_failure_at_both_ends() {
 #[test]
 fn the_reason_reaches_the_other_end() {
     let (model, pulses) = small();
-    let ends = distil(&model, pulses, 6, &mut |_, number, bytes| Some(if number == 3 { vec![1] } else { bytes }));
+    let ends = distil(
+        &model,
+        pulses,
+        6,
+        &mut Altered::new(|_, number, bytes| Some(if number == 4 { vec![1] } else { bytes })),
+    );
     assert_eq!(ends[0].reason(), AbortReason::Malformed("message"));
     assert_eq!(ends[1].reason(), AbortReason::PeerAborted(AbortCode::Malformed));
 }
@@ -308,12 +177,12 @@ fn the_reason_reaches_the_other_end() {
 fn lost_and_repeated_photon_frames_are_refused() {
     let (model, pulses) = (Preset::Lab.model(), Preset::Lab.pulses());
     let mut emission = Transmitter::new(model.clone(), [1; 32]).emit(BlockId(1), pulses);
-    let frames: Vec<Vec<u8>> = std::iter::from_fn(|| emission.next_frame()).collect();
+    let frames: Vec<Vec<u8>> = std::iter::from_fn(|| emission.next_frame()).map(|(frame, _)| frame).collect();
     let mut reception = Receiver::new(model, [2; 32]).receive(BlockId(1), pulses);
     assert!(reception.accept(&frames[1]).is_err());
     assert!(reception.accept(&frames[0]).is_ok());
     assert!(reception.accept(&frames[0]).is_err());
-    assert!(reception.finish().is_err());
+    assert!(!reception.is_complete());
 }
 
 proptest! {
@@ -327,8 +196,8 @@ proptest! {
         }
         let (model, pulses) = small();
         for role in [Role::Transmitter, Role::Receiver] {
-            let mut end = End::new(role, plan(&model, pulses, 1));
-            end.handle(BlockInput::Message(bytes.clone()));
+            let mut end = End::new(role, pair::plan(&model, pulses, 1));
+            end.handle(BlockInput::Message(bytes.clone()), &mut Honest);
         }
         let _ = BlockMessage::from_bytes(&bytes);
         let mut reception = Receiver::new(model, [2; 32]).receive(BlockId(1), pulses);
@@ -336,10 +205,10 @@ proptest! {
     }
 
     #[test]
-    fn a_malicious_message_never_panics(seed in any::<u64>(), kind in 1..6usize) {
+    fn a_malicious_message_never_panics(seed in any::<u64>(), kind in 1..8usize) {
         let mut coins = SeededEntropy::from_number(seed);
         let (model, pulses) = (Preset::Lab.model(), pulses_for(&Preset::Lab.model(), 5_000));
-        let ends = distil(&model, pulses, 7, &mut |_, number, mut bytes: Vec<u8>| {
+        let ends = distil(&model, pulses, 7, &mut Altered::new(|_, number, mut bytes: Vec<u8>| {
             if number == kind {
                 for _ in 0..1 + coins.below(4) {
                     let at = coins.below(bytes.len() as u64) as usize;
@@ -347,7 +216,7 @@ proptest! {
                 }
             }
             Some(bytes)
-        });
+        }));
         assert_never_unequal(&ends);
     }
 }

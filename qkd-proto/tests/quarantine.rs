@@ -13,8 +13,10 @@ fn a_link_with_an_eavesdropper_carries_no_key_until_three_clean_blocks() {
     assert!(rig.one_key(0, 1), "the honest link carries key");
     let before = rig.stored(0, 0);
     rig.eve = 0.5;
-    // A key is spent, so the pool has room and a block starts: it is the eavesdropper's.
-    let _ = rig.enc(0, 1, 128);
+    // Keys are spent, so the pool has room and a block starts: it is the eavesdropper's.
+    for _ in 0..3 {
+        let _ = rig.enc(0, 1, 128);
+    }
     rig.run_for(Duration::from_secs(3));
     assert_eq!((rig.link_state(0, 0), rig.link_state(1, 0)), ("quarantine".into(), "quarantine".into()));
     let after = rig.stored(0, 0);

@@ -46,7 +46,8 @@ fn build(cargo: &Path, folder: &Path) -> Result<(), Failed> {
     };
     say(&format!("building qkdd and qkdctl (profile {profile}); the first time takes minutes"));
     let mut command = Command::new(cargo);
-    command.args(["build", "--quiet", "--profile", profile, "-p", "qkdd", "-p", "qkdctl"]);
+    // This package, too: features are those of the packages named, so nothing is compiled twice.
+    command.args(["build", "--quiet", "--profile", profile, "-p", "qkdd", "-p", "qkdctl", "-p", "testnet"]);
     command.current_dir(env!("CARGO_MANIFEST_DIR")).stdout(std::io::stderr());
     // `cargo run` tells of this package; build scripts that look (ring's does) would build anew each time.
     for (name, _) in std::env::vars_os().filter(|(name, _)| is_of_package(&name.to_string_lossy())) {

@@ -14,7 +14,7 @@ use crate::demo::Options;
 use crate::error::Failed;
 use crate::progress::say;
 use crate::scenario::Scenario;
-use crate::{deep, demo, docker, launch};
+use crate::{bench, deep, demo, docker, launch};
 
 /// Run many qkdd nodes on one machine: a demo, a Docker network, harnesses
 #[derive(Debug, Parser)]
@@ -41,6 +41,20 @@ enum Command {
         /// Share of the full size: 0.05 is a twentieth
         #[arg(long, default_value_t = 1.0, value_name = "F")]
         scale: f64,
+    },
+    /// Measure, and print rows of value, unit and goal
+    Bench {
+        /// What
+        name: bench::Bench,
+        /// Form of the rows
+        #[arg(long, value_enum, default_value = "table")]
+        output: Output,
+        /// How long two daemons run, in seconds; 0 leaves them out
+        #[arg(long, default_value_t = 60, value_name = "S")]
+        seconds: u64,
+        /// Every engine, error rate, size and preset too
+        #[arg(long)]
+        all: bool,
     },
     /// Start a program that dies with its parent
     #[command(hide = true)]
@@ -103,6 +117,9 @@ impl Cli {
             }
             Command::Docker(args) => block_on(docker::run(&args.dir, args.command)),
             Command::Deep { names, seed, scale } => block_on(deep::run(&names, seed, scale)),
+            Command::Bench { name, output, seconds, all } => {
+                block_on(bench::run(name, &bench::Options { output, seconds, all }))
+            }
             Command::Launch { parent, program, arguments } => Err(launch::launch(parent, &program, &arguments)),
         }
     }

@@ -1,7 +1,8 @@
 //! Many nodes on one machine: a demo that ends with a proof, a network in Docker, and harnesses that
-//! try to break one. In: arguments. Out: an exit code. Always: real daemons, real sockets, real
+//! try to break one, and benches. In: arguments. Out: an exit code. Always: real daemons, real sockets, real
 //! certificates; only the photons are emulated.
 
+mod bench;
 mod binaries;
 mod cli;
 mod cluster;

@@ -59,6 +59,10 @@ pub struct LinkReply {
     pub store_peer_bytes: u64,
     /// Most bytes kept for each direction.
     pub capacity_bytes: u64,
+    /// Sifted bits of all blocks since start.
+    pub sifted_bits: u64,
+    /// Secret bits of all blocks since start.
+    pub secret_bits: u64,
     /// Blocks that gave key.
     pub blocks_ok: u64,
     /// Blocks that gave none.

@@ -3,6 +3,7 @@
 //! the same numbers from the same messages.
 
 use super::abort::AbortReason;
+use super::engine::Told;
 use super::estimate;
 use super::finite_key::{self, BasisCounts, BlockCounts, Epsilons, Formula};
 use super::key::SiftedKey;
@@ -10,6 +11,7 @@ use super::message::EstimateMessage;
 use super::plan::AUTHENTICATION_BITS;
 use super::reconcile;
 use super::session::BlockSession;
+use super::verify;
 use crate::quantity::{BitCount, Qber};
 
 /// Least secret bits of a block, in units of its authentication.
@@ -22,14 +24,20 @@ impl BlockSession {
         if none { Err(AbortReason::TooFewDetections(key.len() as u64)) } else { Ok(()) }
     }
 
-    pub(super) fn accept_estimate(&mut self, estimate: EstimateMessage) -> Result<u8, AbortReason> {
+    pub(super) fn accept_estimate(&mut self, estimate: EstimateMessage) -> Result<Qber, AbortReason> {
         let measured = Qber::of(
             estimate.errors[0].saturating_add(estimate.errors[1]),
             estimate.counts[0].saturating_add(estimate.counts[1]),
         );
         self.report.qber_test = Some(measured);
         self.test = estimate;
-        Ok(estimate::rate_step(estimate::test_qber(&estimate, self.plan.qber_limit)?))
+        estimate::test_qber(&estimate, self.plan.qber_limit)
+    }
+
+    /// Charges what the ends told in public.
+    pub(super) fn charge(&mut self, told: Told) {
+        self.report.told = told;
+        self.report.leak = BitCount(self.plan.leak.charge(told).saturating_add(verify::HASH_BITS));
     }
 
     /// The length of the secret, from counts that both ends have.

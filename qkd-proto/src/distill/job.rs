@@ -4,13 +4,12 @@
 use std::fmt;
 
 use super::abort::AbortReason;
-use super::amplify;
+use super::engine::{Corrector, Design, Progress, Teller, Told};
 use super::key::{ReconciledKey, SecretKey, SiftedKey, VerifiedKey};
-use super::message::{DetectionsMessage, EstimateMessage, FrameSyndrome, ReportMessage, SiftMessage};
-use super::reconcile::{self, Polar};
-use super::{sift, verify};
+use super::message::{EngineKind, EstimateMessage, ReportMessage, SiftMessage};
+use super::sift::{DetectionSifter, EmissionSifter};
+use super::{amplify, engines, verify};
 use crate::bits::BitString;
-use crate::optics::event::{Detections, Emissions};
 
 /// A heavy step of a block.
 #[derive(Debug)]
@@ -21,69 +20,102 @@ pub struct Job(pub(super) Work);
 pub struct JobResult(pub(super) Product);
 
 pub(super) enum Work {
-    SiftEmissions(Emissions, DetectionsMessage),
-    SiftDetections(Detections, SiftMessage),
-    Encode { key: SiftedKey, step: u8, filter_key: [u8; 16] },
-    Decode { key: SiftedKey, step: u8, filter_key: [u8; 16], frames: Vec<FrameSyndrome>, hash_key: [u8; 16] },
-    Verify { key: SiftedKey, report: ReportMessage, hash_key: [u8; 16] },
+    SiftEmissions(Box<EmissionSifter>, BitString),
+    SiftDetections(Box<DetectionSifter>, SiftMessage),
+    Open { key: SiftedKey, engine: EngineKind, design: Design },
+    Answer { teller: Box<dyn Teller>, question: Vec<u8> },
+    Begin { key: SiftedKey, engine: EngineKind, design: Design, words: Vec<u8>, hash_key: [u8; 16] },
+    Hear { corrector: Box<dyn Corrector>, words: Vec<u8>, hash_key: [u8; 16] },
+    Verify { teller: Box<dyn Teller>, report: ReportMessage, hash_key: [u8; 16] },
     Amplify { key: VerifiedKey, seed: [u8; 32], length: usize },
 }
 
 pub(super) enum Product {
     EmissionsSifted(Result<(SiftedKey, SiftMessage, [u64; 2]), AbortReason>),
     DetectionsSifted(Result<(SiftedKey, EstimateMessage), AbortReason>),
-    Encoded(SiftedKey, Vec<FrameSyndrome>),
-    Decoded(Result<Decoded, AbortReason>),
-    Verified(Result<(VerifiedKey, [u64; 2]), AbortReason>),
+    Opened(Result<(Box<dyn Teller>, Vec<u8>), AbortReason>),
+    Answered(Result<(Box<dyn Teller>, Vec<u8>), AbortReason>),
+    Heard(Result<Heard, AbortReason>),
+    Verified(Result<Verified, AbortReason>),
     Amplified(SecretKey),
 }
 
+/// What the receiver has after a word of the engine.
+pub(super) enum Heard {
+    /// A question.
+    Ask(Box<dyn Corrector>, Vec<u8>),
+    /// Its key.
+    Done(Decoded),
+}
+
+/// The receiver's corrected key, with its verification hash.
 pub(super) struct Decoded {
     pub(super) key: ReconciledKey,
     pub(super) kept: BitString,
     pub(super) errors: [u64; 2],
+    pub(super) told: Told,
     pub(super) hash: [u8; 16],
+}
+
+/// The transmitter's verified key.
+pub(super) struct Verified {
+    pub(super) key: VerifiedKey,
+    pub(super) counts: [u64; 2],
+    pub(super) told: Told,
 }
 
 impl Job {
     /// Does the work.
     pub fn run(self) -> JobResult {
         JobResult(match self.0 {
-            Work::SiftEmissions(emissions, clicks) => {
-                Product::EmissionsSifted(sift::sift_emissions(&emissions, &clicks))
-            }
-            Work::SiftDetections(detections, kept) => {
-                Product::DetectionsSifted(sift::sift_detections(&detections, &kept))
-            }
-            Work::Encode { key, step, filter_key } => {
-                let frames = reconcile::encode(&Polar, &key, step, filter_key);
-                Product::Encoded(key, frames)
-            }
-            Work::Decode { key, step, filter_key, frames, hash_key } => {
-                let corrected = reconcile::decode(&Polar, &key, step, filter_key, &frames);
-                Product::Decoded(corrected.map(|(key, kept, errors)| {
-                    let hash = verify::hash(&key, hash_key);
-                    Decoded { key, kept, errors, hash }
+            Work::SiftEmissions(sifter, bases) => Product::EmissionsSifted(sifter.finish(&bases)),
+            Work::SiftDetections(sifter, kept) => Product::DetectionsSifted(sifter.finish(&kept)),
+            Work::Open { key, engine, design } => {
+                Product::Opened(engines::teller(engine, key, &design).map(|mut teller| {
+                    let words = teller.open();
+                    (teller, words)
                 }))
             }
-            Work::Verify { key, report, hash_key } => {
-                let kept = reconcile::keep(&key, &report.kept);
-                Product::Verified(kept.and_then(|key| {
-                    let counts = key.counts;
-                    Ok((verify::check(key, hash_key, &report.hash)?, counts))
-                }))
+            Work::Answer { mut teller, question } => {
+                Product::Answered(teller.answer(&question).map(|words| (teller, words)))
             }
+            Work::Begin { key, engine, design, words, hash_key } => {
+                let corrector = engines::corrector(engine, key, &design);
+                Product::Heard(corrector.and_then(|corrector| hear(corrector, &words, hash_key)))
+            }
+            Work::Hear { corrector, words, hash_key } => Product::Heard(hear(corrector, &words, hash_key)),
+            Work::Verify { teller, report, hash_key } => Product::Verified(verify(teller, &report, hash_key)),
             Work::Amplify { key, seed, length } => Product::Amplified(amplify::amplify(key, seed, length)),
         })
     }
+}
+
+fn hear(mut corrector: Box<dyn Corrector>, words: &[u8], hash_key: [u8; 16]) -> Result<Heard, AbortReason> {
+    match corrector.hear(words)? {
+        Progress::Ask(question) => Ok(Heard::Ask(corrector, question)),
+        Progress::Done => {
+            let told = corrector.told();
+            let corrected = corrector.finish()?;
+            let hash = verify::hash(&corrected.key, hash_key);
+            let (key, kept, errors) = (corrected.key, corrected.kept, corrected.errors);
+            Ok(Heard::Done(Decoded { key, kept, errors, told, hash }))
+        }
+    }
+}
+
+fn verify(teller: Box<dyn Teller>, report: &ReportMessage, hash_key: [u8; 16]) -> Result<Verified, AbortReason> {
+    let told = teller.told();
+    let key = teller.finish(&report.kept)?;
+    let counts = key.counts;
+    Ok(Verified { key: verify::check(key, hash_key, &report.hash)?, counts, told })
 }
 
 impl fmt::Debug for Work {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::SiftEmissions(..) | Self::SiftDetections(..) => "sift",
-            Self::Encode { .. } => "encode",
-            Self::Decode { .. } => "decode",
+            Self::Open { .. } | Self::Answer { .. } => "tell",
+            Self::Begin { .. } | Self::Hear { .. } => "correct",
             Self::Verify { .. } => "verify",
             Self::Amplify { .. } => "amplify",
         })
@@ -94,8 +126,8 @@ impl fmt::Debug for Product {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::EmissionsSifted(_) | Self::DetectionsSifted(_) => "sifted",
-            Self::Encoded(..) => "encoded",
-            Self::Decoded(_) => "decoded",
+            Self::Opened(_) | Self::Answered(_) => "told",
+            Self::Heard(_) => "heard",
             Self::Verified(_) => "verified",
             Self::Amplified(_) => "amplified",
         })

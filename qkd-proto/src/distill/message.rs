@@ -11,18 +11,23 @@ use crate::codec::{self, Bytes, CodecError};
 use crate::mac::AuthTag;
 
 /// Version of the messages.
-pub const BLOCK_MESSAGE_VERSION: u8 = 1;
-/// Most bytes of a message: the clicks of a block of 2^24 to 2^25 key bits.
-pub const BLOCK_MESSAGE_BYTES_MAX: usize = 1 << 27;
+pub const BLOCK_MESSAGE_VERSION: u8 = 2;
+/// Most bytes of a message: what is kept of a block of 2^26 key bits.
+pub const BLOCK_MESSAGE_BYTES_MAX: usize = 1 << 26;
 
 /// One message of a block, in the order of the protocol. Variants name their field: serde_cbor 0.11
 /// writes unnamed ones in a form that our codec does not read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum BlockMessage {
-    /// Receiver: where it clicked and in which basis.
-    Detections {
-        /// The clicks.
-        body: DetectionsMessage,
+    /// Receiver: in which slots it clicked, one message for each photon frame.
+    Clicks {
+        /// Gaps between clicks as variable-length numbers; slots count from 1.
+        gaps: Bytes,
+    },
+    /// Receiver, once the last pulse was received: the bases of all clicks; one = test basis.
+    Bases {
+        /// A bit for each click.
+        bases: BitString,
     },
     /// Transmitter: which clicks count, with which intensity, and its test bits.
     Sift {
@@ -34,10 +39,20 @@ pub enum BlockMessage {
         /// The errors.
         body: EstimateMessage,
     },
-    /// Transmitter: what corrects the receiver's key.
-    Syndromes {
-        /// The syndromes.
-        body: SyndromesMessage,
+    /// Transmitter: the first word of its engine.
+    Reconcile {
+        /// Engine, seed and word.
+        body: ReconcileMessage,
+    },
+    /// Receiver: a question of its engine.
+    Question {
+        /// The engine's own form.
+        words: Bytes,
+    },
+    /// Transmitter: the answer.
+    Answer {
+        /// The engine's own form.
+        words: Bytes,
     },
     /// Receiver: what could be corrected.
     Report {
@@ -59,16 +74,6 @@ pub enum BlockMessage {
         /// Why.
         code: AbortCode,
     },
-}
-
-/// Clicks of a block.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DetectionsMessage {
-    /// Gaps between clicks as variable-length numbers; slots count from 1.
-    pub gaps: Bytes,
-    /// One = test basis.
-    pub bases: BitString,
 }
 
 /// What the transmitter keeps.
@@ -103,16 +108,36 @@ pub struct FrameSyndrome {
     pub filter: u32,
 }
 
-/// What corrects the receiver's key.
+/// How the receiver's key is corrected.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct SyndromesMessage {
-    /// Design error rate, in steps of 0.25 %.
-    pub rate_step: u8,
-    /// Public random key of the filter hashes.
-    pub filter_key: Bytes,
-    /// One per frame.
-    pub frames: Vec<FrameSyndrome>,
+pub struct ReconcileMessage {
+    /// The engine of this block, the transmitter's choice.
+    pub engine: EngineKind,
+    /// Public random bits for the engine, 32 bytes.
+    pub seed: Bytes,
+    /// The engine's first word.
+    pub words: Bytes,
+}
+
+/// A reconciliation engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum EngineKind {
+    /// One-way polar codes.
+    #[default]
+    Polar,
+    /// Interactive parities.
+    Cascade,
+}
+
+impl EngineKind {
+    /// Its name in configurations and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Polar => "polar",
+            Self::Cascade => "cascade",
+        }
+    }
 }
 
 /// What the receiver could correct.
@@ -197,12 +222,13 @@ mod tests {
     #[test]
     fn messages_round_trip() {
         let bits: BitString = (0..70).map(|i| i % 3 == 0).collect();
-        let frames = vec![FrameSyndrome { frozen: bits.clone(), filter: 7 }];
+        let words = || Bytes::from(vec![1, 2]);
+        let reconcile = ReconcileMessage { engine: EngineKind::Cascade, seed: words(), words: words() };
         let messages = [
-            BlockMessage::Detections { body: DetectionsMessage { gaps: Bytes::from(vec![1, 2]), bases: bits } },
-            BlockMessage::Syndromes {
-                body: SyndromesMessage { rate_step: 3, filter_key: Bytes::from(vec![1]), frames },
-            },
+            BlockMessage::Clicks { gaps: words() },
+            BlockMessage::Bases { bases: bits },
+            BlockMessage::Reconcile { body: reconcile },
+            BlockMessage::Question { words: words() },
             BlockMessage::Abort { code: AbortCode::Timeout },
         ];
         for message in messages {

@@ -11,12 +11,17 @@
 pub mod abort;
 mod account;
 pub mod amplify;
+pub mod choice;
 pub mod engine;
+pub mod engines;
 pub mod estimate;
 pub mod finite_key;
 pub mod job;
 pub mod key;
 pub mod message;
+#[cfg(feature = "sim")]
+pub mod noise;
+mod one_way;
 pub mod plan;
 mod polar;
 mod receive;

@@ -2,6 +2,8 @@
 //! the plan of a block session. Always: both ends' plans are equal but for their entropy; the
 //! transcript's tag covers the names and the pulses.
 
+use super::engine::Told;
+use super::message::EngineKind;
 use crate::id::{BlockId, LinkId, NodeId};
 use crate::optics::model::LinkModel;
 use crate::quantity::Qber;
@@ -35,6 +37,35 @@ impl Role {
     }
 }
 
+/// Whose public words about the key are charged against its length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LeakRule {
+    /// Every bit that either end told: safe for every engine (Tupkary and Lütkenhaus,
+    /// arXiv:2307.00576, show that less is a flaw unless shown otherwise).
+    #[default]
+    Both,
+    /// The transmitter's alone, as most of the literature counts: by configuration only.
+    Transmitter,
+}
+
+impl LeakRule {
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Both => "both",
+            Self::Transmitter => "transmitter",
+        }
+    }
+
+    /// The bits that this rule charges.
+    pub fn charge(self, told: Told) -> u64 {
+        match self {
+            Self::Both => told.transmitter.0.saturating_add(told.receiver.0),
+            Self::Transmitter => told.transmitter.0,
+        }
+    }
+}
+
 /// What both ends agreed on before the block.
 pub struct BlockPlan {
     /// The link.
@@ -55,6 +86,10 @@ pub struct BlockPlan {
     pub eps_cor: f64,
     /// Largest error rate of the test basis; 0.11 by default ([`QBER_LIMIT`]).
     pub qber_limit: Qber,
+    /// The engine that the transmitter takes; the receiver follows what it is told.
+    pub engine: EngineKind,
+    /// Whose words are charged; both ends must have the same rule.
+    pub leak: LeakRule,
     /// Seed of this end's public random choices; fresh for every block.
     pub entropy: [u8; 32],
 }

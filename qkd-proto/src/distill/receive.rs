@@ -1,40 +1,77 @@
-//! The receiver's own steps of a block session. In: what jobs gave and the transmitter said. Out:
-//! messages and jobs. Always: a rate or a length other than the one it computes itself is refused.
+//! The receiver's own steps of a block session. In: its clicks, what jobs gave and the transmitter
+//! said. Out: messages and jobs. Always: no basis is told before the last pulse was received; a length
+//! other than the one it computes itself is refused.
 
 use super::abort::AbortReason;
-use super::job::{Decoded, Work};
+use super::engine::Design;
+use super::job::{Decoded, Heard, Work};
 use super::key::{ReconciledKey, SiftedKey};
-use super::message::{AmplifyMessage, BlockMessage, EstimateMessage, ReportMessage, SyndromesMessage};
-use super::session::{BlockSession, State, bytes_16};
-use super::{reconcile, verify};
+use super::message::{AmplifyMessage, BlockMessage, EstimateMessage, ReconcileMessage, ReportMessage};
+use super::session::{BlockSession, State, bytes_of};
+use super::sift::DetectionSifter;
+use super::verify;
 use crate::codec::Bytes;
 use crate::entropy::draw;
-use crate::quantity::BitCount;
+use crate::optics::event::Detections;
+use crate::quantity::Qber;
 
 impl BlockSession {
+    /// Tells where it clicked; after the last pulse, in which bases.
+    pub(super) fn detected(&mut self, mut sifter: Box<DetectionSifter>, chunk: Detections) {
+        let last = chunk.is_last();
+        let gaps = Bytes::from(sifter.detections(chunk));
+        self.send(&BlockMessage::Clicks { gaps });
+        if last {
+            self.send(&BlockMessage::Bases { bases: sifter.bases() });
+            self.state = State::Sift(sifter);
+        } else {
+            self.state = State::Detecting(sifter);
+        }
+    }
+
     /// Tells the errors of the test basis.
     pub(super) fn detections_sifted(&mut self, key: SiftedKey, estimate: EstimateMessage) -> Result<(), AbortReason> {
         self.enough(&key)?;
         self.send(&BlockMessage::Estimate { body: estimate });
-        let step = self.accept_estimate(estimate)?;
-        self.state = State::Syndromes(key, step);
+        let qber = self.accept_estimate(estimate)?;
+        self.state = State::Reconcile(key, qber);
         Ok(())
     }
 
-    /// Corrects its key. The rate must be the one that both ends can compute.
-    pub(super) fn syndromes(&mut self, key: SiftedKey, step: u8, message: SyndromesMessage) -> Result<(), AbortReason> {
-        if message.rate_step != step {
-            return Err(AbortReason::Malformed("syndromes"));
-        }
-        let filter_key = bytes_16(&message.filter_key, "syndromes")?;
-        self.report.leak = BitCount(reconcile::leak(&message.frames) + verify::HASH_BITS);
+    /// The transmitter's engine speaks first.
+    pub(super) fn reconcile(
+        &mut self,
+        key: SiftedKey,
+        qber: Qber,
+        message: ReconcileMessage,
+    ) -> Result<(), AbortReason> {
+        let seed = bytes_of(&message.seed, "reconcile")?;
         self.hash_key = draw(&mut self.coins);
-        self.run(Work::Decode { key, step, filter_key, frames: message.frames, hash_key: self.hash_key });
+        self.report.engine = message.engine.name();
+        self.run(Work::Begin {
+            key,
+            engine: message.engine,
+            design: Design { qber, seed },
+            words: message.words.into_vec(),
+            hash_key: self.hash_key,
+        });
         Ok(())
+    }
+
+    /// The engine asks, or is done.
+    pub(super) fn heard(&mut self, heard: Heard) {
+        match heard {
+            Heard::Ask(corrector, question) => {
+                self.send(&BlockMessage::Question { words: Bytes::from(question) });
+                self.state = State::Correcting(corrector);
+            }
+            Heard::Done(decoded) => self.decoded(decoded),
+        }
     }
 
     /// Reports what it could correct.
-    pub(super) fn decoded(&mut self, decoded: Decoded) {
+    fn decoded(&mut self, decoded: Decoded) {
+        self.charge(decoded.told);
         self.reported = decoded.errors;
         let report = ReportMessage {
             kept: decoded.kept,
@@ -50,7 +87,7 @@ impl BlockSession {
     /// can compute.
     pub(super) fn amplify_asked(&mut self, key: ReconciledKey, amplify: AmplifyMessage) -> Result<(), AbortReason> {
         if self.length(key.counts)? != amplify.length {
-            return Err(AbortReason::Malformed("amplify"));
+            return Err(AbortReason::Malformed("amplify: the ends do not charge or count alike"));
         }
         self.state = State::FirstTag(verify::accept(key), amplify);
         Ok(())

@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use super::abort::AbortReason;
+use super::engine::Told;
 use super::key::SecretKey;
+use super::plan::BlockPlan;
 use crate::quantity::{BitCount, Qber};
 
 /// The end of a block.
@@ -29,7 +31,13 @@ pub struct BlockReport {
     pub qber: Option<Qber>,
     /// Error rate of the test basis.
     pub qber_test: Option<Qber>,
-    /// Bits told in public about the key.
+    /// Reconciliation engine.
+    pub engine: &'static str,
+    /// Whose words are charged.
+    pub leak_rule: &'static str,
+    /// Bits about the key that each end told in public.
+    pub told: Told,
+    /// Bits charged for what was told, with the verification hash.
     pub leak: BitCount,
     /// Leak over what Shannon asks for at the measured key-basis error rate.
     pub f_ec: Option<f64>,
@@ -39,4 +47,25 @@ pub struct BlockReport {
     pub formula: &'static str,
     /// Acceptance rule.
     pub acceptance: &'static str,
+}
+
+impl BlockReport {
+    /// A block before its first photon.
+    pub fn new(plan: &BlockPlan, formula: &'static str, acceptance: &'static str) -> Self {
+        Self {
+            pulses: plan.pulses,
+            link_time: Duration::try_from_secs_f64(plan.pulses as f64 / plan.model.rate_hz).unwrap_or_default(),
+            sifted: BitCount(0),
+            qber: None,
+            qber_test: None,
+            engine: plan.engine.name(),
+            leak_rule: plan.leak.name(),
+            told: Told::default(),
+            leak: BitCount(0),
+            f_ec: None,
+            secret: BitCount(0),
+            formula,
+            acceptance,
+        }
+    }
 }

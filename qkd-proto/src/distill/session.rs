@@ -6,35 +6,37 @@
 //!
 //! | from | message | says |
 //! |---|---|---|
-//! | receiver | `Detections` | where it clicked, in which basis |
+//! | receiver | `Clicks`, one a photon frame | in which slots it clicked |
+//! | receiver | `Bases` | in which bases, after the last pulse |
 //! | transmitter | `Sift` | which clicks count, intensities, test bits |
 //! | receiver | `Estimate` | errors of the test basis |
-//! | transmitter | `Syndromes` | what corrects the receiver's key |
+//! | transmitter | `Reconcile` | engine, seed, first word |
+//! | receiver, transmitter | `Question`, `Answer`, as often as the engine wants | what corrects the receiver's key |
 //! | receiver | `Report` | which frames were corrected, key-basis errors, verification hash |
 //! | transmitter | `Amplify`, `Tag` | seed and length, its one tag |
 //! | receiver | `Tag` | its one tag |
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use super::abort::AbortReason;
+use super::engine::{Corrector, Teller};
 use super::finite_key::Formula;
 use super::job::{Job, JobResult, Product, Work};
 use super::key::{ReconciledKey, SecretKey, SiftedKey, VerifiedKey};
 use super::message::{AmplifyMessage, BlockMessage, EstimateMessage};
 use super::plan::{BlockPlan, Role};
 use super::report::{BlockOutcome, BlockReport};
-use super::sift;
+use super::sift::{DetectionSifter, EmissionSifter};
 use super::transcript::Transcript;
 use crate::codec::Bytes;
 use crate::entropy::SeededEntropy;
-use crate::mac::AuthTag;
+use crate::mac::{AuthTag, HashValue, RunningHash};
 use crate::optics::PhotonBatch;
-use crate::optics::event::{Detections, Emissions};
-use crate::quantity::BitCount;
+use crate::optics::event::Emissions;
+use crate::quantity::Qber;
 
-/// Messages that may wait while a job runs: the protocol never has more in flight.
-const WAITING_MAX: usize = 2;
+/// Messages that may wait: clicks of as many photon frames as an honest receiver is ahead by.
+const WAITING_MAX: usize = 1024;
 /// The acceptance rule in reports (Tupkary et al., PR Research 6, 023002).
 const ACCEPTANCE: &str = "variable-length";
 
@@ -65,22 +67,27 @@ pub enum BlockEffect {
     Send(Vec<u8>),
     /// Compute; answer with [`BlockInput::JobDone`].
     Run(Job),
-    /// Make this end's tag over the text, under this end's label; answer with [`BlockInput::OwnTag`].
-    MakeTag(Vec<u8>),
-    /// Check the other end's tag over the text; answer with [`BlockInput::PeerTag`].
-    CheckTag(Vec<u8>, AuthTag),
+    /// Make this end's tag of what was said; answer with [`BlockInput::OwnTag`].
+    MakeTag(HashValue),
+    /// Check the other end's tag of what was said; answer with [`BlockInput::PeerTag`].
+    CheckTag(HashValue, AuthTag),
     /// The block is over.
     Done(Box<BlockOutcome>),
 }
 
 /// What is awaited, with the material that waits.
 pub(super) enum State {
-    Photons,
-    Detections(Emissions),
-    Sift(Detections),
+    /// The transmitter's pulses, and their clicks.
+    Emitting(Box<EmissionSifter>),
     Estimate(SiftedKey, [u64; 2]),
-    Syndromes(SiftedKey, u8),
-    Report(SiftedKey),
+    /// The receiver's questions, and at last its report.
+    Telling(Box<dyn Teller>),
+    /// The receiver's clicks.
+    Detecting(Box<DetectionSifter>),
+    Sift(Box<DetectionSifter>),
+    Reconcile(SiftedKey, Qber),
+    /// The transmitter's answers.
+    Correcting(Box<dyn Corrector>),
     Amplify(ReconciledKey),
     /// The transmitter's tag, at the receiver.
     FirstTag(VerifiedKey, AmplifyMessage),
@@ -111,36 +118,36 @@ pub struct BlockSession {
     pub(super) transcript: Transcript,
     pub(super) report: BlockReport,
     pub(super) test: EstimateMessage,
+    /// Records whose clicks have not come back.
+    pub(super) emissions: VecDeque<Emissions>,
+    /// The clicks of the last chunk came back.
+    pub(super) all_clicked: bool,
+    /// Public random bits of the engine.
+    pub(super) seed: [u8; 32],
     pub(super) hash_key: [u8; 16],
     pub(super) reported: [u64; 2],
 }
 
 impl BlockSession {
-    /// Starts a block at one end.
-    pub fn new(role: Role, plan: BlockPlan) -> Self {
-        let link_time = Duration::try_from_secs_f64(plan.pulses as f64 / plan.model.rate_hz).unwrap_or_default();
-        let report = BlockReport {
-            pulses: plan.pulses,
-            link_time,
-            sifted: BitCount(0),
-            qber: None,
-            qber_test: None,
-            leak: BitCount(0),
-            f_ec: None,
-            secret: BitCount(0),
-            formula: Formula::default().name(),
-            acceptance: ACCEPTANCE,
+    /// Starts a block at one end; `hashes` are those of the transmitter's and the receiver's tag.
+    pub fn new(role: Role, plan: BlockPlan, hashes: [RunningHash; 2]) -> Self {
+        let state = match role {
+            Role::Transmitter => State::Emitting(Box::new(EmissionSifter::new(plan.pulses))),
+            Role::Receiver => State::Detecting(Box::default()),
         };
         Self {
             role,
             coins: SeededEntropy::new(plan.entropy),
-            transcript: Transcript::new(&plan),
-            plan,
-            state: State::Photons,
+            transcript: Transcript::new(&plan, hashes),
+            state,
             waiting: VecDeque::new(),
             effects: VecDeque::new(),
-            report,
+            report: BlockReport::new(&plan, Formula::default().name(), ACCEPTANCE),
+            plan,
             test: EstimateMessage { counts: [0; 2], errors: [0; 2] },
+            emissions: VecDeque::new(),
+            all_clicked: false,
+            seed: [0; 32],
             hash_key: [0; 16],
             reported: [0; 2],
         }
@@ -202,18 +209,15 @@ impl BlockSession {
     }
 
     fn photons(&mut self, batch: PhotonBatch) -> Result<(), AbortReason> {
-        match (self.role, self.take(), batch) {
-            (Role::Transmitter, State::Photons, PhotonBatch::Emissions(emissions)) => {
-                self.state = State::Detections(emissions);
-                Ok(())
-            }
-            (Role::Receiver, State::Photons, PhotonBatch::Detections(mut detections)) => {
-                self.send(&BlockMessage::Detections { body: sift::announce(&mut detections) });
-                self.state = State::Sift(detections);
-                Ok(())
-            }
-            _ => Err(AbortReason::Malformed("unexpected photon batch")),
+        match (self.role, batch) {
+            (Role::Transmitter, PhotonBatch::Emissions(chunk)) => self.emitted(chunk),
+            (Role::Receiver, PhotonBatch::Detections(chunk)) => match self.take() {
+                State::Detecting(sifter) => self.detected(sifter, chunk),
+                _ => return Err(AbortReason::Malformed("photons after the last pulse")),
+            },
+            _ => return Err(AbortReason::Malformed("unexpected photon batch")),
         }
+        Ok(())
     }
 
     fn message(&mut self, bytes: Vec<u8>) -> Result<(), AbortReason> {
@@ -239,15 +243,17 @@ impl BlockSession {
 
     fn awaits_message(&self) -> bool {
         match self.state {
-            State::Detections(_)
-            | State::Sift(_)
+            // Clicks may come before this end's own record of their pulses.
+            State::Emitting(_) => self.all_clicked || !self.emissions.is_empty(),
+            State::Sift(_)
             | State::Estimate(..)
-            | State::Syndromes(..)
-            | State::Report(_)
+            | State::Reconcile(..)
+            | State::Correcting(_)
+            | State::Telling(_)
             | State::Amplify(_)
             | State::FirstTag(..)
             | State::LastTag(_) => true,
-            State::Photons
+            State::Detecting(_)
             | State::FirstVerdict(..)
             | State::OwnTag(_)
             | State::LastVerdict(_)
@@ -258,37 +264,48 @@ impl BlockSession {
 
     fn answer(&mut self, bytes: &[u8], message: BlockMessage) -> Result<(), AbortReason> {
         // The other end's tag is over what came before it.
-        let text = self.transcript.text_if(self.role.other(), matches!(message, BlockMessage::Tag { .. }));
+        if let BlockMessage::Tag { tag } = message {
+            return self.tagged(bytes, tag);
+        }
         self.transcript.add(self.role.other(), bytes);
         match (self.take(), message) {
-            (State::Detections(emissions), BlockMessage::Detections { body: clicks }) => {
-                self.run(Work::SiftEmissions(emissions, clicks));
+            (State::Emitting(sifter), BlockMessage::Clicks { gaps }) if !self.all_clicked => {
+                return self.clicked(sifter, &gaps);
             }
-            (State::Sift(detections), BlockMessage::Sift { body: kept }) => {
-                self.run(Work::SiftDetections(detections, kept));
+            (State::Emitting(sifter), BlockMessage::Bases { bases }) if self.all_clicked => {
+                self.run(Work::SiftEmissions(sifter, bases));
             }
+            (State::Sift(sifter), BlockMessage::Sift { body: kept }) => self.run(Work::SiftDetections(sifter, kept)),
             (State::Estimate(key, tested), BlockMessage::Estimate { body: estimate }) => {
                 return self.estimated(key, tested, estimate);
             }
-            (State::Syndromes(key, step), BlockMessage::Syndromes { body: syndromes }) => {
-                return self.syndromes(key, step, syndromes);
+            (State::Reconcile(key, qber), BlockMessage::Reconcile { body }) => return self.reconcile(key, qber, body),
+            (State::Telling(teller), BlockMessage::Question { words }) => {
+                self.run(Work::Answer { teller, question: words.into_vec() });
             }
-            (State::Report(key), BlockMessage::Report { body: report }) => {
+            (State::Correcting(corrector), BlockMessage::Answer { words }) => {
+                self.run(Work::Hear { corrector, words: words.into_vec(), hash_key: self.hash_key });
+            }
+            (State::Telling(teller), BlockMessage::Report { body: report }) => {
                 self.reported = report.errors;
-                let hash_key = bytes_16(&report.hash_key, "report")?;
-                self.run(Work::Verify { key, report, hash_key });
+                let hash_key = bytes_of(&report.hash_key, "report")?;
+                self.run(Work::Verify { teller, report, hash_key });
             }
             (State::Amplify(key), BlockMessage::Amplify { body: amplify }) => return self.amplify_asked(key, amplify),
-            (State::FirstTag(key, amplify), BlockMessage::Tag { tag }) => {
-                self.effects.push_back(BlockEffect::CheckTag(text, tag));
-                self.state = State::FirstVerdict(key, amplify);
-            }
-            (State::LastTag(key), BlockMessage::Tag { tag }) => {
-                self.effects.push_back(BlockEffect::CheckTag(text, tag));
-                self.state = State::LastVerdict(key);
-            }
             _ => return Err(AbortReason::Malformed("message out of turn")),
         }
+        Ok(())
+    }
+
+    fn tagged(&mut self, bytes: &[u8], tag: AuthTag) -> Result<(), AbortReason> {
+        self.state = match self.take() {
+            State::FirstTag(key, amplify) => State::FirstVerdict(key, amplify),
+            State::LastTag(key) => State::LastVerdict(key),
+            _ => return Err(AbortReason::Malformed("tag out of turn")),
+        };
+        let text = self.transcript.finish(self.role.other())?;
+        self.transcript.add(self.role.other(), bytes);
+        self.effects.push_back(BlockEffect::CheckTag(text, tag));
         Ok(())
     }
 
@@ -299,47 +316,44 @@ impl BlockSession {
         match result.0 {
             Product::EmissionsSifted(sifted) => {
                 let (key, message, tested) = sifted?;
-                self.emissions_sifted(key, message, tested)
+                return self.emissions_sifted(key, message, tested);
             }
             Product::DetectionsSifted(sifted) => {
                 let (key, estimate) = sifted?;
-                self.detections_sifted(key, estimate)
+                return self.detections_sifted(key, estimate);
             }
-            Product::Encoded(key, frames) => {
-                self.encoded(key, frames);
-                Ok(())
+            Product::Opened(opened) => {
+                let (teller, words) = opened?;
+                self.opened(teller, words);
             }
-            Product::Decoded(decoded) => {
-                let decoded = decoded?;
-                self.decoded(decoded);
-                Ok(())
+            Product::Answered(answered) => {
+                let (teller, words) = answered?;
+                self.answered(teller, words);
             }
-            Product::Verified(verified) => {
-                let (key, counts) = verified?;
-                self.verified(key, counts)
-            }
-            Product::Amplified(key) => {
-                self.amplified(key);
-                Ok(())
-            }
+            Product::Heard(heard) => self.heard(heard?),
+            Product::Verified(verified) => return self.verified(verified?),
+            Product::Amplified(key) => return self.amplified(key),
         }
+        Ok(())
     }
 
     fn amplify(&mut self, key: VerifiedKey, amplify: &AmplifyMessage) -> Result<(), AbortReason> {
-        let seed = <[u8; 32]>::try_from(amplify.seed.as_slice()).map_err(|_| AbortReason::Malformed("amplify"))?;
+        let seed = bytes_of(&amplify.seed, "amplify")?;
         let length = usize::try_from(amplify.length).map_err(|_| AbortReason::Malformed("amplify"))?;
         self.run(Work::Amplify { key, seed, length });
         Ok(())
     }
 
-    fn amplified(&mut self, key: SecretKey) {
+    fn amplified(&mut self, key: SecretKey) -> Result<(), AbortReason> {
         match self.role {
             Role::Transmitter => self.state = State::LastTag(key),
             Role::Receiver => {
-                self.effects.push_back(BlockEffect::MakeTag(self.transcript.text(self.role)));
+                let text = self.transcript.finish(self.role)?;
+                self.effects.push_back(BlockEffect::MakeTag(text));
                 self.state = State::OwnTag(Tagged::ByReceiver(key));
             }
         }
+        Ok(())
     }
 
     fn own_tag(&mut self, tag: AuthTag) -> Result<(), AbortReason> {
@@ -369,6 +383,7 @@ impl BlockSession {
     }
 }
 
-pub(super) fn bytes_16(bytes: &Bytes, what: &'static str) -> Result<[u8; 16], AbortReason> {
-    <[u8; 16]>::try_from(bytes.as_slice()).map_err(|_| AbortReason::Malformed(what))
+/// A field of exactly `N` bytes.
+pub(super) fn bytes_of<const N: usize>(bytes: &Bytes, what: &'static str) -> Result<[u8; N], AbortReason> {
+    <[u8; N]>::try_from(bytes.as_slice()).map_err(|_| AbortReason::Malformed(what))
 }

@@ -8,6 +8,8 @@
 
 #![allow(unsafe_code, reason = "calls into code for processor features, behind a run-time check")]
 
+pub mod select;
+
 /// What the processor can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::blocks::secret_rate_bps;
+use super::block_end::secret_rate_bps;
 use super::effect::{Action, Event};
 use super::link::Link;
 use super::timers::Timer;

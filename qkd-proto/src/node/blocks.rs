@@ -1,29 +1,27 @@
-//! A link's blocks, one after the other: measured by the device, distilled by a
-//! [`BlockSession`], deposited or given up.
+//! A link's blocks on their way: one is measured by the device while those before it are distilled,
+//! each by a [`BlockSession`] of its own. How they end: [`super::block_end`].
 
 use std::time::Duration;
 
 use super::Node;
-use super::effect::{Action, Event, PadPurpose};
-use super::link::{BlockRun, CLEAN_BLOCKS, Link, LinkStats};
+use super::block_end::abort_words;
+use super::effect::{Action, PadPurpose};
+use super::link::{BlockRun, Link, RUNS_MAX};
 use super::message::{frame_block, open_block};
 use super::settings::DevicePlan;
 use super::timers::Timer;
-use crate::codec;
-use crate::distill::abort::AbortReason;
+use crate::distill::choice;
 use crate::distill::job::JobResult;
 use crate::distill::key::SecretKey;
-use crate::distill::message::{AbortCode, BLOCK_MESSAGE_VERSION, BlockMessage};
 use crate::distill::plan::{BlockPlan, QBER_LIMIT, Role};
-use crate::distill::report::{BlockOutcome, BlockReport};
 use crate::distill::session::{BlockEffect, BlockInput, BlockSession};
 use crate::entropy::draw;
 use crate::id::{BlockId, LinkId};
 use crate::labels;
-use crate::mac::{AuthTag, PadStock, TAG_PAD_BYTES};
+use crate::mac::{AuthTag, HashValue, PadStock, RunningHash, TAG_PAD_BYTES};
 use crate::optics::PhotonBatch;
-use crate::pool::LinkKeyPool;
 use crate::pool::message::PoolMessage;
+use crate::pool::{Direction, LinkKeyPool};
 use crate::quantity::Qber;
 use crate::relay::message::LinkState;
 use crate::secret::SecretBits;
@@ -34,20 +32,16 @@ const BLOCK_TIMEOUT: Duration = Duration::from_secs(20);
 const EPS_SEC: f64 = 1e-10;
 /// Failure probability of a block's correctness.
 const EPS_COR: f64 = 1e-15;
-/// Pause after a block that gave nothing.
-const ABORT_PAUSE: Duration = Duration::from_millis(500);
-/// Clean blocks of a doubted link fill the pool up to this many times its capacity.
-const OVERFULL: u64 = 4;
-/// Words of a block that may come before the device has seen it.
-const EARLY_WORDS_MAX: usize = 2;
 
 impl Node {
-    /// Transmitter: starts the next block if the pool has room.
+    /// Transmitter: starts the next block if the device is free and the pool has room.
     pub(super) fn start_block(&mut self, id: &LinkId) {
         let Some(link) = self.links.get_mut(id).filter(|link| link.in_session()) else { return };
-        let room = |pool: &LinkKeyPool| pool.send().available().min(pool.receive().available());
-        let full = link.pool.as_ref().is_none_or(|pool| room(pool) >= link.plan.capacity_bytes);
-        if link.role != Role::Transmitter || link.run.is_some() || link.offer.is_some() {
+        let held = |pool: &LinkKeyPool| pool.send().available().min(pool.receive().available());
+        let coming = link.coming_bytes();
+        let full = link.pool.as_ref().is_none_or(|pool| held(pool) + coming >= link.plan.capacity_bytes);
+        let busy = link.measuring().is_some() || link.runs.len() >= RUNS_MAX || !link.to_offer.is_empty();
+        if link.role != Role::Transmitter || busy || self.now.moment < link.next_block {
             return;
         }
         // An end in quarantine needs clean blocks, full pool or not; the neighbour's advert tells of its.
@@ -57,113 +51,119 @@ impl Node {
             return;
         }
         let block = BlockId(link.last_block.0 + 1);
-        self.send_pool(id, None, PoolMessage::BlockStart { block });
-        self.measure(id, block);
+        let Some(hash_keys) = link.pool.as_ref().map(LinkKeyPool::hash_keys) else { return };
+        self.send_pool(id, None, PoolMessage::BlockStart { block, hash_keys });
+        self.measure(id, block, hash_keys);
     }
 
-    /// Receiver: the transmitter starts a block.
-    pub(super) fn block_started(&mut self, id: &LinkId, block: BlockId) {
-        let Some(link) = self.links.get(id) else { return };
+    /// Receiver: the transmitter starts a block. The device may still be at the end of the last one.
+    pub(super) fn block_started(&mut self, id: &LinkId, block: BlockId, hash_keys: u32) {
+        let Some(link) = self.links.get_mut(id) else { return };
         if link.role != Role::Receiver || block <= link.last_block || !link.is_of_session(block) {
             return self.drop_link(id, "a block started out of turn");
         }
-        if let Some(old) = link.run.as_ref().map(|run| run.block) {
-            self.give_up(id, old, "the transmitter went on");
+        link.last_block = block;
+        // The transmitter may give a block up before this end has heard of it.
+        link.announced = Some((block, hash_keys));
+        let oldest = link.runs.keys().next().copied().filter(|_| link.runs.len() >= RUNS_MAX);
+        if let Some(oldest) = oldest {
+            self.give_up(id, oldest, "the transmitter went on");
         }
-        self.measure(id, block);
+        self.measure_announced(id);
     }
 
-    fn measure(&mut self, id: &LinkId, block: BlockId) {
+    /// Receiver: takes up the announced block once the device is free.
+    pub(super) fn measure_announced(&mut self, id: &LinkId) {
+        let Some(link) = self.links.get_mut(id) else { return };
+        if link.measuring().is_some() {
+            return;
+        }
+        if let Some((block, hash_keys)) = link.announced.take() {
+            self.measure(id, block, hash_keys);
+        }
+    }
+
+    fn measure(&mut self, id: &LinkId, block: BlockId, hash_keys: u32) {
+        let seed = draw(&mut *self.entropy);
         let Some(link) = self.links.get_mut(id) else { return };
         link.last_block = block;
-        link.run = Some(BlockRun { block, session: None, early: Vec::new() });
+        let Some(hashes) = hashes_of(link, hash_keys) else {
+            // The ends' pools do not belong together: only a new one helps.
+            link.pool = None;
+            return self.drop_link(id, &format!("hash keys {hash_keys} are not known here: the pool is discarded"));
+        };
+        let session = block_plan(link, block, seed).map(|plan| Box::new(BlockSession::new(link.role, plan, hashes)));
+        link.runs.insert(block, BlockRun { session, measuring: true });
         let opened = link.last_commit;
         self.outbox.act_after(opened, Action::Measure(id.clone(), block));
         let timeout = BLOCK_TIMEOUT + link.plan.block_time();
-        self.timers.set(Timer::Block(id.clone()), self.now.moment + timeout);
+        self.timers.set(Timer::Block(id.clone(), block), self.now.moment + timeout);
     }
 
-    /// This end's device has seen the block: distillation starts.
+    /// This end's device has seen a part of the block.
     pub(super) fn photons(&mut self, id: &LinkId, block: BlockId, batch: PhotonBatch) {
-        let seed = draw(&mut *self.entropy);
-        let Some((link, early)) = self.running(id, block) else { return };
-        let Some(plan) = block_plan(link, block, seed) else { return };
-        let role = link.role;
-        if let Some(run) = &mut link.run {
-            run.session = Some(Box::new(BlockSession::new(role, plan)));
-        }
-        self.drive(id, BlockInput::Photons(batch));
-        for words in early {
-            self.drive(id, BlockInput::Message(words));
+        let last = batch.is_last();
+        let Some(run) = self.links.get_mut(id).and_then(|link| link.runs.get_mut(&block)) else { return };
+        run.measuring &= !last;
+        self.drive(id, block, BlockInput::Photons(batch));
+        if last {
+            self.device_free(id);
         }
     }
 
-    /// The running block `block`, and the words that came early.
-    fn running(&mut self, id: &LinkId, block: BlockId) -> Option<(&mut Link, Vec<Vec<u8>>)> {
-        let link = self.links.get_mut(id)?;
-        let run = link.run.as_mut().filter(|run| run.block == block)?;
-        let early = std::mem::take(&mut run.early);
-        Some((link, early))
+    /// The device can take the next block.
+    pub(super) fn device_free(&mut self, id: &LinkId) {
+        self.measure_announced(id);
+        self.start_block(id);
     }
 
     pub(super) fn block_bytes(&mut self, id: &LinkId, bytes: Vec<u8>) {
-        let Some((block, words)) = open_block(bytes) else {
-            return self.drop_link(id, "a distillation message has no block number");
-        };
-        let Some(run) = self.links.get_mut(id).and_then(|link| link.run.as_mut()) else { return };
-        if run.block != block {
-            return;
-        }
-        if run.session.is_some() {
-            self.drive(id, BlockInput::Message(words));
-        } else if words == abort_words() {
-            self.give_up(id, block, "the neighbour's device gave up");
-        } else if run.early.len() < EARLY_WORDS_MAX {
-            run.early.push(words);
+        match open_block(bytes) {
+            Some((block, words)) => self.drive(id, block, BlockInput::Message(words)),
+            None => self.drop_link(id, "a distillation message has no block number"),
         }
     }
 
     pub(super) fn job_done(&mut self, id: &LinkId, block: BlockId, result: JobResult) {
-        if self.running_block(id) == Some(block) {
-            self.drive(id, BlockInput::JobDone(result));
-        }
+        self.drive(id, block, BlockInput::JobDone(result));
     }
 
     /// Secret bits of a device that makes them itself: nothing to distil.
     pub(super) fn device_key(&mut self, id: &LinkId, block: BlockId, bits: SecretBits) {
-        if self.running_block(id) == Some(block) {
+        if self.is_running(id, block) {
             self.block_gave(id, block, SecretKey::from_device(bits));
         }
     }
 
     pub(super) fn device_failed(&mut self, id: &LinkId, block: BlockId, why: &str) {
-        if self.running_block(id) == Some(block) {
+        if self.is_running(id, block) {
+            self.tell_abort(id, block);
             self.give_up(id, block, why);
         }
     }
 
-    pub(super) fn block_overdue(&mut self, id: &LinkId) {
-        let has_session =
-            self.links.get(id).and_then(|link| link.run.as_ref()).is_some_and(|run| run.session.is_some());
-        if has_session {
-            self.drive(id, BlockInput::Timeout);
-        } else if let Some(block) = self.running_block(id) {
+    pub(super) fn block_overdue(&mut self, id: &LinkId, block: BlockId) {
+        if self.session(id, block).is_some() {
+            self.drive(id, block, BlockInput::Timeout);
+        } else if self.is_running(id, block) {
+            self.tell_abort(id, block);
             self.give_up(id, block, "the device saw nothing in time");
         }
     }
 
-    fn running_block(&self, id: &LinkId) -> Option<BlockId> {
-        Some(self.links.get(id)?.run.as_ref()?.block)
+    fn is_running(&self, id: &LinkId, block: BlockId) -> bool {
+        self.links.get(id).is_some_and(|link| link.runs.contains_key(&block))
     }
 
-    /// Feeds the block session and performs what it wants.
-    fn drive(&mut self, id: &LinkId, input: BlockInput) {
-        let Some(block) = self.running_block(id) else { return };
+    /// Feeds a block's session and performs what it wants.
+    fn drive(&mut self, id: &LinkId, block: BlockId, input: BlockInput) {
         let mut inputs = vec![input];
         while let Some(input) = inputs.pop() {
-            let Some(session) = self.session(id) else { return };
+            let Some(session) = self.session(id, block) else {
+                return self.drive_device(id, block, &input);
+            };
             session.handle(input);
-            while let Some(effect) = self.session(id).and_then(BlockSession::next_effect) {
+            while let Some(effect) = self.session(id, block).and_then(BlockSession::next_effect) {
                 match effect {
                     BlockEffect::Send(words) => {
                         self.outbox.act(Action::SendBlock(id.clone(), frame_block(block, &words)));
@@ -183,8 +183,22 @@ impl Node {
         }
     }
 
+    /// A block without a session: its device makes the key, and all that the neighbour can say is
+    /// that it gave up.
+    fn drive_device(&mut self, id: &LinkId, block: BlockId, input: &BlockInput) {
+        if !matches!(input, BlockInput::Message(words) if *words == abort_words()) {
+            return;
+        }
+        if self.is_running(id, block) {
+            self.give_up(id, block, "the neighbour's device gave up");
+        } else if let Some(link) = self.links.get_mut(id) {
+            link.announced.take_if(|(announced, _)| *announced == block);
+        }
+    }
+
     /// No block can be authenticated now. If none ever can, the link starts anew.
     fn no_pad_left(&mut self, id: &LinkId, block: BlockId) {
+        self.tell_abort(id, block);
         self.give_up(id, block, "no pad is left to authenticate with");
         let left = self.links.get(id).and_then(|link| link.pool.as_ref()).map_or(0, |pool| pool.send().available());
         if left < TAG_PAD_BYTES as u64 {
@@ -192,14 +206,13 @@ impl Node {
         }
     }
 
-    fn session(&mut self, id: &LinkId) -> Option<&mut BlockSession> {
-        self.links.get_mut(id)?.run.as_mut()?.session.as_deref_mut()
+    fn session(&mut self, id: &LinkId, block: BlockId) -> Option<&mut BlockSession> {
+        self.links.get_mut(id)?.runs.get_mut(&block)?.session.as_deref_mut()
     }
 
-    fn sign_block(&mut self, id: &LinkId, text: &[u8]) -> Option<AuthTag> {
+    fn sign_block(&mut self, id: &LinkId, text: &HashValue) -> Option<AuthTag> {
         let link = self.links.get_mut(id)?;
-        let label = label_of(link.role);
-        let tag = link.pool.as_mut()?.sign(label, text)?;
+        let tag = link.pool.as_mut()?.sign(text)?;
         link.stats.spent_auth += TAG_PAD_BYTES as u64;
         if tag.stock == PadStock::Pool {
             self.note_use(id, tag.offset, TAG_PAD_BYTES as u64, PadPurpose::Authentication, &tag.tag.0);
@@ -208,99 +221,23 @@ impl Node {
         Some(tag)
     }
 
-    fn check_block(&mut self, id: &LinkId, text: &[u8], tag: &AuthTag) -> bool {
-        let Some(link) = self.links.get_mut(id) else { return false };
-        let label = label_of(link.role.other());
-        link.pool.as_mut().is_some_and(|pool| pool.check(label, text, tag))
-    }
-
-    fn block_ended(&mut self, id: &LinkId, block: BlockId, outcome: BlockOutcome) {
-        let Some(link) = self.links.get_mut(id) else { return };
-        let text = summary(&outcome.report);
-        link.stats.report = Some(outcome.report);
-        match outcome.result {
-            Ok(key) => {
-                self.log(Event::BlockDone(id.clone(), block, text));
-                self.block_gave(id, block, key);
-            }
-            Err(reason) => {
-                if is_suspicious(&reason) {
-                    self.quarantine(id, &reason);
-                }
-                self.give_up(id, block, &reason.to_string());
-            }
-        }
-    }
-
-    /// A block gave key: it goes to the pool.
-    fn block_gave(&mut self, id: &LinkId, block: BlockId, key: SecretKey) {
-        self.timers.stop(&Timer::Block(id.clone()));
-        let Some(link) = self.links.get_mut(id) else { return };
-        link.run = None;
-        link.stats.blocks_ok += 1;
-        let clean = link.quarantine.map(|clean| clean + 1);
-        link.quarantine = clean.filter(|&clean| clean < CLEAN_BLOCKS);
-        if clean == Some(CLEAN_BLOCKS) {
-            self.clear_alarm("QKD-2101", id.as_str());
-            self.log(Event::Link(id.clone(), format!("back from quarantine after {CLEAN_BLOCKS} clean blocks")));
-            self.advertise_soon(Duration::ZERO);
-        }
-        let Some(link) = self.links.get_mut(id) else { return };
-        let Some(pool) = &mut link.pool else { return };
-        let overfull = OVERFULL * link.plan.capacity_bytes;
-        if link.role == Role::Transmitter && pool.send().available().min(pool.receive().available()) >= overfull {
-            // A block that only had to show that the link is clean.
-            self.timers.set(Timer::NextBlock(id.clone()), self.now.moment + ABORT_PAUSE);
-            return;
-        }
-        pool.distilled(block, key);
-        match (link.role, link.offer) {
-            (Role::Transmitter, _) => self.offer_deposit(id, block),
-            (Role::Receiver, Some(offer)) if offer.block == block => self.take_deposit(id, offer),
-            (Role::Receiver, _) => {}
-        }
-    }
-
-    /// A block gives nothing.
-    fn give_up(&mut self, id: &LinkId, block: BlockId, why: &str) {
-        self.timers.stop(&Timer::Block(id.clone()));
-        let Some(link) = self.links.get_mut(id) else { return };
-        if link.run.take().is_some_and(|run| run.session.is_none()) {
-            // No session has told the neighbour: it would wait for the whole time-out.
-            self.outbox.act(Action::SendBlock(id.clone(), frame_block(block, &abort_words())));
-        }
-        let LinkStats { blocks_aborted, last_abort, .. } = &mut link.stats;
-        *blocks_aborted += 1;
-        *last_abort = Some(why.to_owned());
-        let waiting = link.offer.filter(|_| link.role == Role::Receiver);
-        self.log(Event::BlockAborted(id.clone(), block, why.to_owned()));
-        if let Some(offer) = waiting {
-            self.take_deposit(id, offer);
-        }
-        self.timers.set(Timer::NextBlock(id.clone()), self.now.moment + ABORT_PAUSE);
-    }
-
-    /// Somebody may listen: the link carries no key until it has been clean for a while.
-    fn quarantine(&mut self, id: &LinkId, reason: &AbortReason) {
-        let Some(link) = self.links.get_mut(id) else { return };
-        link.quarantine = Some(0);
-        self.alarm("QKD-2101", id.as_str(), &format!("in quarantine: {reason}"));
-        self.advertise_soon(Duration::ZERO);
+    fn check_block(&mut self, id: &LinkId, text: &HashValue, tag: &AuthTag) -> bool {
+        let pool = self.links.get_mut(id).and_then(|link| link.pool.as_mut());
+        pool.is_some_and(|pool| pool.check(text, tag))
     }
 }
 
-/// What tells the neighbour that a block was given up before it had a session.
-fn abort_words() -> Vec<u8> {
-    codec::encode(BLOCK_MESSAGE_VERSION, &BlockMessage::Abort { code: AbortCode::Timeout })
+/// The running hashes of a block's two tags, the transmitter's first.
+fn hashes_of(link: &Link, generation: u32) -> Option<[RunningHash; 2]> {
+    let pool = link.pool.as_ref()?;
+    let hash = |signer, label| pool.hash(generation, signer, label);
+    Some([
+        hash(Direction::Forward, labels::tag::BLOCK_TRANSMITTER)?,
+        hash(Direction::Reverse, labels::tag::BLOCK_RECEIVER)?,
+    ])
 }
 
-fn label_of(role: Role) -> &'static str {
-    match role {
-        Role::Transmitter => labels::tag::BLOCK_TRANSMITTER,
-        Role::Receiver => labels::tag::BLOCK_RECEIVER,
-    }
-}
-
+/// The plan of a block; `None` where the device makes the key itself.
 fn block_plan(link: &Link, block: BlockId, seed: [u8; 32]) -> Option<BlockPlan> {
     let DevicePlan::Simulated { model, pulses } = &link.plan.device else { return None };
     Some(BlockPlan {
@@ -313,30 +250,8 @@ fn block_plan(link: &Link, block: BlockId, seed: [u8; 32]) -> Option<BlockPlan> 
         eps_sec: EPS_SEC,
         eps_cor: EPS_COR,
         qber_limit: Qber::try_from(QBER_LIMIT).unwrap_or_default(),
+        engine: choice::choose(&link.circumstances()),
+        leak: link.plan.leak,
         entropy: seed,
     })
-}
-
-/// True for what an eavesdropper causes: such a link must prove itself before it carries key.
-fn is_suspicious(reason: &AbortReason) -> bool {
-    matches!(
-        reason.code(),
-        AbortCode::QberOverLimit | AbortCode::NoKey | AbortCode::ReconciliationFailed | AbortCode::AuthenticationFailed
-    )
-}
-
-/// Secret bits per second of link time.
-pub(super) fn secret_rate_bps(report: &BlockReport) -> f64 {
-    let seconds = report.link_time.as_secs_f64();
-    if seconds > 0.0 { report.secret.0 as f64 / seconds } else { 0.0 }
-}
-
-/// A block in one line, for the log.
-fn summary(report: &BlockReport) -> String {
-    let qber = report.qber.or(report.qber_test).unwrap_or_default();
-    let f_ec = report.f_ec.unwrap_or_default();
-    format!(
-        "sifted {}, QBER {qber}, f_EC {f_ec:.2}, leak {}, secret {} ({}, {})",
-        report.sifted, report.leak, report.secret, report.formula, report.acceptance
-    )
 }

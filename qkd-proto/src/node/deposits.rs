@@ -44,7 +44,7 @@ impl Node {
         if link.pool.as_ref().is_some_and(|pool| !pool.is_plausible(&offer)) {
             return self.drop_link(id, "a deposit was offered where none can be");
         }
-        if link.run.as_ref().is_some_and(|run| run.block == offer.block) {
+        if link.runs.contains_key(&offer.block) {
             link.offer = Some(offer);
             return;
         }
@@ -85,6 +85,14 @@ impl Node {
         }
         self.replenish(id);
         self.advertise_soon(super::advertise::LEVEL_GAP);
+        self.offer_next(id);
+    }
+
+    /// Transmitter: the next key may be offered, and the next block may start.
+    fn offer_next(&mut self, id: &LinkId) {
+        if let Some(block) = self.links.get_mut(id).and_then(|link| link.to_offer.pop_front()) {
+            self.offer_deposit(id, block);
+        }
         self.start_block(id);
     }
 
@@ -100,7 +108,7 @@ impl Node {
         let records = link.pool_record().into_iter().collect();
         link.last_commit = Some(self.outbox.commit(Lane::Link(id.clone()), records));
         self.log(Event::Link(id.clone(), format!("the neighbour lacks block {}: discarded", offer.block.0)));
-        self.start_block(id);
+        self.offer_next(id);
     }
 
     /// Reserves ahead, so that steady traffic never waits.
@@ -121,6 +129,9 @@ impl Node {
         let Some((from, to)) = link.pool.as_ref().and_then(|pool| pool.send().pending_reservation()) else { return };
         let (incarnation, after) = (self.settings.incarnation, link.last_commit);
         self.send_pool(id, after, PoolMessage::Reserve { incarnation, nonce: own, from, to });
+        if let Some(link) = self.links.get_mut(id) {
+            link.asked.get_or_insert(self.now.moment);
+        }
         self.timers.set(Timer::Reservation(id.clone()), self.now.moment + RESERVATION_RETRY);
     }
 
@@ -154,6 +165,7 @@ impl Node {
         if to > link.durable.send_reserved || link.durable.pool != link.marks.pool {
             return self.log(Event::Link(id.clone(), "an acknowledgement came before it was asked: ignored".into()));
         }
+        link.heard_back(self.now.moment);
         if let Some(pool) = &mut link.pool {
             pool.send_mut().acknowledge(to);
         }

@@ -1,15 +1,18 @@
 //! One end of one link, as the node keeps it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use super::effect::{Lane, Record, Table};
 use super::outbox::Outbox;
 use super::settings::LinkPlan;
 use crate::crypto::{PublicKey, Signature};
+use crate::distill::choice::Circumstances;
 use crate::distill::plan::Role;
 use crate::distill::report::BlockReport;
 use crate::distill::session::BlockSession;
 use crate::id::{BlockId, CommitId, NodeId, Nonce};
+use crate::moment::Moment;
 use crate::pool::handshake::Handshake;
 use crate::pool::message::DepositOffer;
 use crate::pool::record::{self, MarksRecord};
@@ -38,19 +41,27 @@ pub(super) enum Phase {
     },
 }
 
+/// Blocks on their way at one time: one at the device, the others in distillation.
+pub(super) const RUNS_MAX: usize = 3;
+
 /// A block on its way.
 pub(super) struct BlockRun {
-    pub(super) block: BlockId,
-    /// None until this end's device has seen the block.
+    /// None where the device makes the key itself.
     pub(super) session: Option<Box<BlockSession>>,
-    /// Words that came before.
-    pub(super) early: Vec<Vec<u8>>,
+    /// The device is at it.
+    pub(super) measuring: bool,
 }
 
 /// Numbers for the operator.
 #[derive(Default)]
 pub(super) struct LinkStats {
     pub(super) report: Option<BlockReport>,
+    /// Sifted bits of all blocks, key or not.
+    pub(super) sifted: u64,
+    /// Secret bits of the last block that gave some.
+    pub(super) last_secret: u64,
+    /// Secret bits of all blocks.
+    pub(super) secret: u64,
     pub(super) blocks_ok: u64,
     pub(super) blocks_aborted: u64,
     pub(super) last_abort: Option<String>,
@@ -73,8 +84,19 @@ pub(super) struct Link {
     /// Marks on their way there.
     pub(super) written: VecDeque<(CommitId, MarksRecord)>,
     pub(super) certificate: Option<[Signature; 2]>,
-    pub(super) run: Option<BlockRun>,
+    pub(super) runs: BTreeMap<BlockId, BlockRun>,
     pub(super) last_block: BlockId,
+    /// Receiver: a block that the transmitter started while the device was at the one before, and its
+    /// hash keys.
+    pub(super) announced: Option<(BlockId, u32)>,
+    /// When the reservation that is under way was asked for.
+    pub(super) asked: Option<Moment>,
+    /// The quickest answer of the neighbour in this session: its round trip, and a write to its disk.
+    pub(super) round_trip: Option<Duration>,
+    /// Transmitter: no block starts before.
+    pub(super) next_block: Moment,
+    /// Transmitter: blocks whose keys wait for the offer before them to be answered.
+    pub(super) to_offer: VecDeque<BlockId>,
     /// Transmitter: a deposit that the neighbour has not answered. Receiver: one that waits for the key.
     pub(super) offer: Option<DepositOffer>,
     /// Clean blocks so far, if the link is in quarantine.
@@ -92,6 +114,35 @@ impl Link {
             Role::Transmitter => Direction::Forward,
             Role::Receiver => Direction::Reverse,
         }
+    }
+
+    /// The block that the device is at.
+    pub(super) fn measuring(&self) -> Option<BlockId> {
+        self.runs.iter().find(|(_, run)| run.measuring).map(|(block, _)| *block)
+    }
+
+    /// Bytes for each direction that the blocks on their way will give, if they give as much as the last.
+    pub(super) fn coming_bytes(&self) -> u64 {
+        let waiting = self.runs.len() + self.to_offer.len() + usize::from(self.offer.is_some());
+        self.stats.last_secret / 16 * waiting as u64
+    }
+
+    /// What the choice of an engine rests on.
+    pub(super) fn circumstances(&self) -> Circumstances {
+        Circumstances {
+            configured: self.plan.engine,
+            leak: self.plan.leak,
+            round_trip: self.round_trip,
+            qber: self.stats.report.as_ref().and_then(|report| report.qber_test),
+            block_time: self.plan.block_time(),
+        }
+    }
+
+    /// The neighbour answered a reservation that was asked for at `asked`.
+    pub(super) fn heard_back(&mut self, now: Moment) {
+        let Some(asked) = self.asked.take() else { return };
+        let took = now.since(asked);
+        self.round_trip = Some(self.round_trip.map_or(took, |least| least.min(took)));
     }
 
     /// True while a link session runs.

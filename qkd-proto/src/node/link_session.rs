@@ -42,9 +42,13 @@ impl Node {
         let Some(link) = self.links.get_mut(id) else { return };
         let was_up = !matches!(link.phase, Phase::Down);
         link.phase = Phase::Down;
-        link.run = None;
+        let runs = std::mem::take(&mut link.runs);
+        link.announced = None;
+        (link.asked, link.round_trip) = (None, None);
         link.offer = None;
-        for timer in [Timer::Handshake, Timer::Block, Timer::NextBlock, Timer::Reservation] {
+        link.to_offer.clear();
+        runs.into_keys().for_each(|block| self.timers.stop(&Timer::Block(id.clone(), block)));
+        for timer in [Timer::Handshake, Timer::NextBlock, Timer::Reservation] {
             self.timers.stop(&timer(id.clone()));
         }
         let opening = link.last_commit;
@@ -114,7 +118,7 @@ impl Node {
         match message {
             PoolMessage::Hello(hello) => self.hello(id, &hello),
             _ if !self.links.get(id).is_some_and(|link| link.in_session()) => {}
-            PoolMessage::BlockStart { block } => self.block_started(id, block),
+            PoolMessage::BlockStart { block, hash_keys } => self.block_started(id, block, hash_keys),
             PoolMessage::BlockOffer(offer) => self.block_offered(id, offer),
             PoolMessage::BlockAck(offer) => self.block_acknowledged(id, &offer),
             PoolMessage::BlockNak(offer) => self.block_refused(id, &offer),

@@ -3,6 +3,7 @@
 //! durable, and the same inputs with the same randomness give the same effects.
 
 mod advertise;
+mod block_end;
 mod blocks;
 mod deliveries;
 mod deposits;
@@ -122,7 +123,7 @@ impl Node {
     fn timer(&mut self, timer: Timer) {
         match timer {
             Timer::Handshake(link) => self.drop_link(&link, "the handshake takes too long"),
-            Timer::Block(link) => self.block_overdue(&link),
+            Timer::Block(link, block) => self.block_overdue(&link, block),
             Timer::NextBlock(link) => self.start_block(&link),
             Timer::Reservation(link) => self.ask_reservation(&link),
             Timer::Advert => self.advertise(),

@@ -1,6 +1,6 @@
 //! A node starts: from its settings, and from what its disk has.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::Node;
 use super::effect::Table;
@@ -12,7 +12,7 @@ use crate::codec::CodecError;
 use crate::distill::plan::Role;
 use crate::entropy::Entropy;
 use crate::id::{BlockId, LinkId, NodeId, PoolId, TransferId};
-use crate::moment::Now;
+use crate::moment::{Moment, Now};
 use crate::pool::record::{self, MarksRecord, PoolRecord};
 use crate::pool::{LinkKeyPool, PadBlocks};
 use crate::relay::record::{TransferRecord, TransferRole, TransferState};
@@ -165,9 +165,14 @@ impl Node {
             durable: MarksRecord::default(),
             written: Default::default(),
             certificate: None,
-            run: None,
+            runs: BTreeMap::new(),
             last_block: BlockId(0),
+            announced: None,
+            asked: None,
+            round_trip: None,
+            next_block: Moment::default(),
             offer: None,
+            to_offer: VecDeque::new(),
             quarantine: None,
             last_commit: None,
             stats: LinkStats::default(),

@@ -1,7 +1,7 @@
 //! What an operator sees of a node.
 
 use super::Node;
-use super::blocks::secret_rate_bps;
+use super::block_end::secret_rate_bps;
 use super::link::{Link, Phase};
 use super::settings::DevicePlan;
 use crate::control::reply::{CostReply, KeyReply, LinkReply, SCHEMA, StatusReply};
@@ -90,6 +90,8 @@ fn link_reply(link: &Link) -> LinkReply {
         store_bytes: pool.map_or(0, |pool| pool.send().available()),
         store_peer_bytes: pool.map_or(0, |pool| pool.receive().available()),
         capacity_bytes: link.plan.capacity_bytes,
+        sifted_bits: link.stats.sifted,
+        secret_bits: link.stats.secret,
         blocks_ok: link.stats.blocks_ok,
         blocks_aborted: link.stats.blocks_aborted,
         last_abort: link.stats.last_abort.clone(),

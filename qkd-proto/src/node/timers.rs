@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::id::{LinkId, NodeId, RequestId, TransferId};
+use crate::id::{BlockId, LinkId, NodeId, RequestId, TransferId};
 use crate::moment::Moment;
 
 /// What a timer is for. One of each runs at most.
@@ -11,7 +11,7 @@ pub(super) enum Timer {
     /// A handshake takes too long.
     Handshake(LinkId),
     /// A block takes too long.
-    Block(LinkId),
+    Block(LinkId, BlockId),
     /// The next block may start.
     NextBlock(LinkId),
     /// A reservation is not acknowledged.

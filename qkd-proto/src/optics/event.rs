@@ -1,11 +1,12 @@
-//! What a device saw of one block. In: the emulated devices' records, or a recording. Out: slots
-//! with settings and bits, for distillation. Always: bits are wiped when dropped and never printed.
+//! What a device saw of one chunk of a block: the slots of one photon frame. In: the emulated
+//! devices' records. Out: slots with settings and bits, for distillation. Always: the chunks of a
+//! block cover every slot once, in order (slots count from 1); bits are wiped when dropped and never
+//! printed.
 
 use std::fmt;
 
 use zeroize::Zeroize;
 
-use super::frame;
 use super::photon::Basis;
 use crate::bits::BitString;
 use crate::entropy::SeededEntropy;
@@ -20,6 +21,15 @@ pub enum Intensity {
     Decoy,
 }
 
+/// Bits of a packed setting.
+pub(super) const SETTING_BITS: u32 = 3;
+/// In a packed setting: the decoy intensity.
+pub(crate) const SETTING_DECOY: u8 = 4;
+/// In a packed setting: the test basis.
+pub(crate) const SETTING_TEST: u8 = 2;
+/// In a packed setting: the bit.
+pub(crate) const SETTING_BIT: u8 = 1;
+
 /// The transmitter's choices in one slot.
 #[derive(Clone, Copy)]
 pub struct Setting {
@@ -29,6 +39,14 @@ pub struct Setting {
     pub basis: Basis,
     /// Bit.
     pub bit: bool,
+}
+
+impl Setting {
+    pub(super) fn pack(self) -> u8 {
+        let mask = |set, mask| if set { mask } else { 0 };
+        let intensity = mask(self.intensity == Intensity::Decoy, SETTING_DECOY);
+        intensity | mask(self.basis == Basis::Test, SETTING_TEST) | mask(self.bit, SETTING_BIT)
+    }
 }
 
 /// How the transmitter draws, afterwards, what it sent in slots from which nothing arrived.
@@ -42,6 +60,11 @@ pub(super) struct LazySettings {
 }
 
 impl LazySettings {
+    /// The same draws, for the next chunk.
+    pub(super) fn share(&self) -> Self {
+        Self { key: self.key, ..*self }
+    }
+
     /// The setting of `slot`: ChaCha20 under 24 key bytes and the slot number as a keyed function.
     fn setting(&self, slot: u64) -> Setting {
         let mut key = self.key;
@@ -54,82 +77,88 @@ impl LazySettings {
     }
 }
 
-/// The transmitter's record of a block: its arrivals in order, two to three bytes each.
+impl Drop for LazySettings {
+    fn drop(&mut self) {
+        self.key.zeroize();
+    }
+}
+
+/// The transmitter's record of a chunk: what it sent in each of its slots.
 pub struct Emissions {
-    pub(super) arrivals: Vec<u8>,
-    pub(super) pulses: u64,
+    /// Slots from which a photon arrives, rising, each above its packed setting.
+    pub(super) arrivals: Vec<u64>,
+    pub(super) first_slot: u64,
+    pub(super) last_slot: u64,
+    pub(super) last: bool,
     pub(super) lazy: LazySettings,
 }
 
 impl Emissions {
-    /// Pulses sent.
-    pub fn pulses(&self) -> u64 {
-        self.pulses
+    /// The chunk's first slot.
+    pub fn first_slot(&self) -> u64 {
+        self.first_slot
     }
 
-    /// Reads settings in rising order of slots.
-    pub(crate) fn reader(&self) -> EmissionReader<'_> {
-        let mut reader = EmissionReader { rest: &self.arrivals, next: None, slot: 0, lazy: &self.lazy };
-        reader.step();
-        reader
-    }
-}
-
-/// Packs an arrival for the record.
-pub(super) fn pack_arrival(gap: u64, setting: Setting) -> u64 {
-    let intensity = u64::from(setting.intensity == Intensity::Decoy);
-    gap << 3 | intensity << 2 | u64::from(setting.basis == Basis::Test) << 1 | u64::from(setting.bit)
-}
-
-/// A pass over the transmitter's record.
-pub(crate) struct EmissionReader<'a> {
-    rest: &'a [u8],
-    next: Option<(u64, Setting)>,
-    slot: u64,
-    lazy: &'a LazySettings,
-}
-
-impl EmissionReader<'_> {
-    fn step(&mut self) {
-        self.next = frame::read_number(&mut self.rest).map(|packed| {
-            self.slot += packed >> 3;
-            let intensity = if packed & 4 == 0 { Intensity::Signal } else { Intensity::Decoy };
-            let basis = if packed & 2 == 0 { Basis::Key } else { Basis::Test };
-            (self.slot, Setting { intensity, basis, bit: packed & 1 == 1 })
-        });
+    /// The chunk's last slot.
+    pub fn last_slot(&self) -> u64 {
+        self.last_slot
     }
 
-    /// What was sent in `slot`; slots must rise from call to call.
-    pub(crate) fn setting(&mut self, slot: u64) -> Setting {
-        while self.next.is_some_and(|(arrival, _)| arrival < slot) {
-            self.step();
+    /// True for the block's last chunk.
+    pub fn is_last(&self) -> bool {
+        self.last
+    }
+
+    /// Number of slots from which a photon arrives, if the channel lets it pass.
+    pub fn arrivals(&self) -> usize {
+        self.arrivals.len()
+    }
+
+    /// The packed settings of `slots`, which rise and lie inside the chunk.
+    pub(crate) fn settings(&self, slots: &[u64]) -> Vec<u8> {
+        let mut settings = vec![0; slots.len()];
+        let mut empty = Vec::new();
+        let mut next = 0;
+        for &arrival in &self.arrivals {
+            while next < slots.len() && slots[next] < arrival >> SETTING_BITS {
+                empty.push(next);
+                next += 1;
+            }
+            // Without a branch: whether the receiver was live for this photon cannot be predicted.
+            let Some(&slot) = slots.get(next) else { break };
+            settings[next] = arrival as u8 & (SETTING_DECOY | SETTING_TEST | SETTING_BIT);
+            next += usize::from(slot == arrival >> SETTING_BITS);
         }
-        match self.next {
-            Some((arrival, setting)) if arrival == slot => setting,
-            _ => self.lazy.setting(slot),
+        empty.extend(next..slots.len());
+        for index in empty {
+            settings[index] = self.lazy.setting(slots[index]).pack();
         }
+        settings
     }
 }
 
 impl Drop for Emissions {
     fn drop(&mut self) {
         self.arrivals.zeroize();
-        self.lazy.key.zeroize();
     }
 }
 
 impl fmt::Debug for Emissions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Emissions({} pulses)", self.pulses)
+        write!(f, "Emissions(slots {} to {})", self.first_slot, self.last_slot)
     }
 }
 
-/// The receiver's record of a block: gaps between clicks (slots count from 1), bases (one =
-/// test) and bits.
+/// The receiver's record of a chunk: gaps between clicks, bases (one = test) and bits.
 pub struct Detections {
+    /// In the form of `gap_code`; the first gap is from the click before, of whatever chunk (from
+    /// slot 0 without one).
     pub(crate) gaps: Vec<u8>,
     pub(crate) bases: BitString,
     pub(crate) bits: SecretBits,
+    pub(super) first_slot: u64,
+    pub(super) last_slot: u64,
+    pub(super) last: bool,
 }
 
 impl Detections {
@@ -137,10 +166,25 @@ impl Detections {
     pub fn clicks(&self) -> usize {
         self.bases.len()
     }
+
+    /// The chunk's first slot.
+    pub fn first_slot(&self) -> u64 {
+        self.first_slot
+    }
+
+    /// The chunk's last slot.
+    pub fn last_slot(&self) -> u64 {
+        self.last_slot
+    }
+
+    /// True for the block's last chunk.
+    pub fn is_last(&self) -> bool {
+        self.last
+    }
 }
 
 impl fmt::Debug for Detections {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Detections({} clicks)", self.clicks())
+        write!(f, "Detections({} clicks, slots {} to {})", self.clicks(), self.first_slot, self.last_slot)
     }
 }

@@ -1,7 +1,7 @@
 //! Photons are emitted, travel and are detected (emulated; only detected events are drawn). In: a
-//! link's physical model and randomness. Out: what each end's device saw of a block, as a
-//! [`PhotonBatch`]. Always: the receiver's batch holds outcomes only; the transmitter's batch
-//! answers for every slot.
+//! link's physical model and randomness. Out: what each end's device saw of a block, chunk by
+//! chunk, each a [`PhotonBatch`]. Always: the receiver's chunks hold outcomes only; the
+//! transmitter's answer for every slot; no end holds a whole block of photons.
 //!
 //! The emulation has no physical security: whoever reads the photon frames reads the bits. The
 //! daemon's device seals them like any other traffic.
@@ -9,6 +9,7 @@
 pub mod eavesdropper;
 pub mod event;
 pub mod frame;
+pub(crate) mod gap_code;
 pub mod model;
 pub mod photon;
 pub mod preset;
@@ -18,11 +19,21 @@ pub mod transmitter;
 
 use event::{Detections, Emissions};
 
-/// What one end's device saw of a block.
+/// What one end's device saw of one chunk of a block.
 #[derive(Debug)]
 pub enum PhotonBatch {
     /// The transmitter's: what was sent in every slot.
     Emissions(Emissions),
     /// The receiver's: where it clicked, in which basis, with which bit.
     Detections(Detections),
+}
+
+impl PhotonBatch {
+    /// True for the block's last chunk.
+    pub fn is_last(&self) -> bool {
+        match self {
+            Self::Emissions(chunk) => chunk.is_last(),
+            Self::Detections(chunk) => chunk.is_last(),
+        }
+    }
 }

@@ -1,20 +1,20 @@
 //! The receiver's emulated device: adds dark clicks, afterpulses, dead time, its own basis and
 //! misalignment to the photons that come. In: a model, a seed, photon frames in order. Out: the
-//! block's clicks. Always: hostile frames end in an error, and the batch holds outcomes only.
+//! clicks of each frame's slots. Always: hostile frames end in an error, and a chunk holds outcomes
+//! only.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use zeroize::Zeroize;
 
-use super::PhotonBatch;
 use super::eavesdropper::InterceptResend;
 use super::event::Detections;
 use super::frame::{self, FrameError};
+use super::gap_code;
 use super::model::LinkModel;
 use super::photon::{Basis, Channel, Fibre, Photon};
 use super::transmitter::Gaps;
-use crate::bits::BitString;
 use crate::crypto;
 use crate::entropy::{SeededEntropy, draw};
 use crate::id::BlockId;
@@ -62,9 +62,7 @@ impl Receiver {
             due: Some(0),
             sequence: 0,
             last_click: 0,
-            gaps: Vec::new(),
-            bases: BitString::default(),
-            bits: BitString::default(),
+            clicks: Vec::new(),
         }
     }
 }
@@ -115,83 +113,81 @@ pub struct Reception {
     dead_slots: u64,
     afterpulse_slots: f64,
     pulses: u64,
+    /// Last slot of the frames so far.
     slot: u64,
     free_at: u64,
-    /// Number of the frame that is due; `None` after the last.
+    /// Number of the frame that is due; `None` after the last, and after one that was refused.
     due: Option<u32>,
     sequence: u32,
     last_click: u64,
-    gaps: Vec<u8>,
-    bases: BitString,
-    bits: BitString,
+    /// Clicks of the frame at hand: slot, basis, bit.
+    clicks: Vec<u64>,
 }
 
 impl Reception {
-    /// Takes the next photon frame.
+    /// Takes the next photon frame and gives the clicks of exactly its slots.
     ///
     /// # Errors
     /// If it is not the due one, malformed, or beyond the block; the block is lost then.
-    pub fn accept(&mut self, bytes: &[u8]) -> Result<(), FrameError> {
-        let (found, last, mut body) = frame::read_header(bytes)?;
-        if self.due != Some(found) {
-            return Err(FrameError::Sequence { found, expected: self.sequence });
+    pub fn accept(&mut self, bytes: &[u8]) -> Result<Detections, FrameError> {
+        let (header, body) = frame::read_header(bytes)?;
+        if self.due != Some(header.sequence) {
+            return Err(FrameError::Sequence { found: header.sequence, expected: self.sequence });
         }
         self.due = None;
-        for _ in 0..frame::PHOTONS_PER_FRAME {
-            if body.is_empty() {
-                break;
-            }
-            let packed = frame::read_number(&mut body).ok_or(FrameError::Malformed)?;
-            self.photon(packed)?;
+        let left = self.pulses - self.slot;
+        if header.span > left {
+            return Err(FrameError::BeyondBlock);
         }
-        if !body.is_empty() {
+        // The last frame, and no other, covers the rest.
+        if header.last != (header.span == left) {
             return Err(FrameError::Malformed);
         }
-        self.sequence = found.checked_add(1).ok_or(FrameError::Malformed)?;
-        self.due = if last { None } else { Some(self.sequence) };
-        if last {
-            self.background_until(self.pulses + 1);
-            self.slot = u64::MAX;
-        }
-        Ok(())
+        let first_slot = self.slot + 1;
+        self.measure(body, self.slot + header.span)?;
+        self.sequence = header.sequence.checked_add(1).ok_or(FrameError::Malformed)?;
+        self.due = if header.last { None } else { Some(self.sequence) };
+        Ok(self.chunk(first_slot, header.last))
     }
 
     /// True once the last frame was taken.
     pub fn is_complete(&self) -> bool {
-        self.slot == u64::MAX
+        self.slot == self.pulses
     }
 
-    /// The block's clicks.
-    ///
-    /// # Errors
-    /// If the last frame has not come.
-    pub fn finish(mut self) -> Result<PhotonBatch, FrameError> {
-        if !self.is_complete() {
-            return Err(FrameError::Incomplete);
+    fn measure(&mut self, body: &[u8], end: u64) -> Result<(), FrameError> {
+        let mut photons = Vec::new();
+        frame::read_photons(body, &mut photons)?;
+        let mut slot = self.slot;
+        for packed in photons {
+            let gap = packed >> 2;
+            if gap > end - slot {
+                return Err(FrameError::Malformed);
+            }
+            slot += gap;
+            self.background_until(slot);
+            let basis = if packed & 2 == 0 { Basis::Key } else { Basis::Test };
+            let photon = self.channel.transit(Photon::prepare(basis, packed & 1 == 1));
+            let clicks = self.background.take(slot, &mut self.coins);
+            self.detect(slot, photon, clicks);
         }
-        let detections = Detections {
-            gaps: std::mem::take(&mut self.gaps),
-            bases: std::mem::take(&mut self.bases),
-            bits: SecretBits::new(std::mem::take(&mut self.bits)),
-        };
-        Ok(PhotonBatch::Detections(detections))
-    }
-
-    fn photon(&mut self, packed: u64) -> Result<(), FrameError> {
-        let gap = packed >> 2;
-        if gap == 0 {
-            return Err(FrameError::Malformed);
-        }
-        if gap > self.pulses - self.slot {
-            return Err(FrameError::BeyondBlock);
-        }
-        self.slot += gap;
-        self.background_until(self.slot);
-        let basis = if packed & 2 == 0 { Basis::Key } else { Basis::Test };
-        let photon = self.channel.transit(Photon::prepare(basis, packed & 1 == 1));
-        let clicks = self.background.take(self.slot, &mut self.coins);
-        self.detect(self.slot, photon, clicks);
+        self.background_until(end + 1);
+        self.slot = end;
         Ok(())
+    }
+
+    fn chunk(&mut self, first_slot: u64, last: bool) -> Detections {
+        let bases = self.clicks.iter().map(|click| click & 2 != 0).collect();
+        let bits = SecretBits::new(self.clicks.iter().map(|click| click & 1 != 0).collect());
+        for click in &mut self.clicks {
+            let slot = *click >> 2;
+            *click = slot - self.last_click;
+            self.last_click = slot;
+        }
+        let mut gaps = Vec::new();
+        gap_code::encode(&mut gaps, &self.clicks, 0);
+        self.clicks.clear();
+        Detections { gaps, bases, bits, first_slot, last_slot: self.slot, last }
     }
 
     /// Background clicks in slots below `limit`.
@@ -204,7 +200,7 @@ impl Reception {
     }
 
     fn detect(&mut self, slot: u64, photon: Option<Photon>, mut clicks: [bool; 2]) {
-        if slot < self.free_at {
+        if slot < self.free_at || self.clicks.len() >= frame::CLICKS_PER_CHUNK_MAX {
             return;
         }
         let basis = if self.coins.unit() < self.model.pz_b { Basis::Key } else { Basis::Test };
@@ -212,14 +208,12 @@ impl Reception {
             let flip = self.coins.unit() < self.model.e_mis;
             clicks[usize::from(photon.measure(basis, &mut self.coins) != flip)] = true;
         }
-        match clicks {
+        let bit = match clicks {
             [false, false] => return,
-            [true, true] => self.bits.push(self.coins.next_u64() & 1 == 1),
-            [_, one] => self.bits.push(one),
-        }
-        self.bases.push(basis == Basis::Test);
-        frame::write_number(&mut self.gaps, slot - self.last_click);
-        self.last_click = slot;
+            [true, true] => self.coins.next_u64() & 1 == 1,
+            [_, one] => one,
+        };
+        self.clicks.push(slot << 2 | u64::from(basis == Basis::Test) << 1 | u64::from(bit));
         self.free_at = slot + self.dead_slots + 1;
         if self.coins.unit() < self.model.p_ap {
             let delay = -(1.0 - self.coins.unit()).ln() * self.afterpulse_slots;
@@ -230,6 +224,6 @@ impl Reception {
 
 impl Drop for Reception {
     fn drop(&mut self) {
-        self.bits.words_mut().zeroize();
+        self.clicks.zeroize();
     }
 }

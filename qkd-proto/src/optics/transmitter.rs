@@ -1,12 +1,11 @@
 //! The transmitter's emulated device: draws the pulses that will arrive, with geometric gaps, and
 //! leaves the others to be drawn when somebody asks. In: a model, a seed, a block. Out: photon
-//! frames, then the record of the block. Always: the same seed and block give the same record.
+//! frames, each with the record of its slots. Always: the same seed and block give the same record.
 
 use zeroize::Zeroize;
 
-use super::PhotonBatch;
-use super::event::{self, Emissions, Intensity, LazySettings, Setting};
-use super::frame;
+use super::event::{Emissions, Intensity, LazySettings, SETTING_BITS, Setting};
+use super::frame::{self, Header, PHOTONS_PER_FRAME};
 use super::model::LinkModel;
 use super::photon::Basis;
 use crate::crypto;
@@ -32,17 +31,19 @@ impl Transmitter {
         let [signal, decoy] = [0, 1].map(|k| self.model.ps[k] * arrival[k]);
         let missing = [0, 1].map(|k| self.model.ps[k] * (1.0 - arrival[k]));
         let key = draw(&mut coins);
-        Emission {
+        let mut emission = Emission {
             gaps: Gaps::new(signal + decoy),
             decoy: decoy / (signal + decoy),
             lazy: LazySettings { key, decoy: missing[1] / (missing[0] + missing[1]), key_basis: self.model.pz_a },
+            span_max: span_max(signal + decoy + 2.0 * self.model.p_dark),
             coins,
             pulses,
             slot: 0,
+            next_arrival: 0,
             sequence: 0,
-            ended: false,
-            arrivals: Vec::new(),
-        }
+        };
+        emission.draw_arrival();
+        emission
     }
 }
 
@@ -52,56 +53,65 @@ impl Drop for Transmitter {
     }
 }
 
+/// Most slots of a frame: clicks per frame stay bounded where hardly anything but dark clicks comes.
+fn span_max(clicks_per_slot: f64) -> u64 {
+    // A float cast saturates: without any click, the whole block is one frame.
+    ((2 * PHOTONS_PER_FRAME) as f64 / clicks_per_slot) as u64
+}
+
 /// One block on its way out.
 pub struct Emission {
     coins: SeededEntropy,
     gaps: Gaps,
     decoy: f64,
     lazy: LazySettings,
+    span_max: u64,
     pulses: u64,
+    /// Last slot of the frames so far.
     slot: u64,
+    next_arrival: u64,
     sequence: u32,
-    ended: bool,
-    arrivals: Vec<u8>,
 }
 
 impl Emission {
-    /// The next photon frame, at most [`frame::PHOTONS_PER_FRAME`] photons; `None` after the last.
-    pub fn next_frame(&mut self) -> Option<Vec<u8>> {
-        if self.ended {
+    /// The next photon frame, with the record of exactly the slots from the frame before to its own
+    /// last one; `None` after the last, which covers the block to its last pulse.
+    ///
+    /// The frame's bytes are for the device to seal: they tell bases and bits.
+    pub fn next_frame(&mut self) -> Option<(Vec<u8>, Emissions)> {
+        if self.slot >= self.pulses {
             return None;
         }
-        let mut body = Vec::new();
-        for _ in 0..frame::PHOTONS_PER_FRAME {
-            let gap = self.gaps.draw(&mut self.coins);
-            // Slots count from 1 here, so that the block's last slot is `pulses`.
-            if gap > self.pulses - self.slot {
-                self.ended = true;
-                break;
-            }
-            self.slot += gap;
-            let setting = self.draw_setting();
-            let packed = event::pack_arrival(gap, setting);
-            frame::write_number(&mut self.arrivals, packed);
+        let first_slot = self.slot + 1;
+        let end = self.pulses.min(self.slot.saturating_add(self.span_max.max(1)));
+        let (mut arrivals, mut photons) = (Vec::new(), Vec::with_capacity(PHOTONS_PER_FRAME));
+        let mut last = self.slot;
+        while self.next_arrival <= end && photons.len() < PHOTONS_PER_FRAME {
+            let slot = self.next_arrival;
+            let setting = u64::from(self.draw_setting().pack());
+            arrivals.push(slot << SETTING_BITS | setting);
             // The photon itself does not tell its intensity.
-            frame::write_number(&mut body, packed >> 3 << 2 | packed & 3);
+            photons.push((slot - last) << 2 | setting & 3);
+            last = slot;
+            self.draw_arrival();
         }
-        let mut bytes = frame::header(self.sequence, self.ended);
-        bytes.append(&mut body);
+        self.slot = if photons.len() < PHOTONS_PER_FRAME { end } else { last };
+        let (span, is_last) = (self.slot + 1 - first_slot, self.slot == self.pulses);
+        let frame = frame::write(Header { sequence: self.sequence, last: is_last, span }, &photons);
+        photons.zeroize();
         self.sequence += 1;
-        Some(bytes)
+        let lazy = self.lazy.share();
+        Some((frame, Emissions { arrivals, first_slot, last_slot: self.slot, last: is_last, lazy }))
+    }
+
+    fn draw_arrival(&mut self) {
+        self.next_arrival = self.next_arrival.saturating_add(self.gaps.draw(&mut self.coins));
     }
 
     fn draw_setting(&mut self) -> Setting {
         let intensity = if self.coins.unit() < self.decoy { Intensity::Decoy } else { Intensity::Signal };
         let basis = if self.coins.unit() < self.lazy.key_basis { Basis::Key } else { Basis::Test };
         Setting { intensity, basis, bit: self.coins.next_u64() & 1 == 1 }
-    }
-
-    /// The record of the block, once every frame was taken.
-    pub fn finish(mut self) -> PhotonBatch {
-        while self.next_frame().is_some() {}
-        PhotonBatch::Emissions(Emissions { arrivals: self.arrivals, pulses: self.pulses, lazy: self.lazy })
     }
 }
 

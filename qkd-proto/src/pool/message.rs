@@ -86,6 +86,8 @@ pub struct DepositOffer {
     pub block: BlockId,
     /// The block whose left-over bytes come first.
     pub prior: Option<BlockId>,
+    /// The deposit's first bytes become hash keys of this generation.
+    pub hash_keys: Option<u32>,
     /// First index, forward and reverse.
     pub first: [u64; 2],
     /// Number of blocks, forward and reverse.
@@ -101,6 +103,8 @@ pub enum PoolMessage {
     BlockStart {
         /// Its number.
         block: BlockId,
+        /// The generation of hash keys of its tags.
+        hash_keys: u32,
     },
     /// Transmitter: the blocks are durable here.
     BlockOffer(DepositOffer),

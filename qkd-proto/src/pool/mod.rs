@@ -7,6 +7,7 @@
 //! explicit hole at both.
 
 pub mod handshake;
+mod hash_keys;
 mod ledger;
 pub mod message;
 pub mod record;
@@ -19,8 +20,9 @@ use std::collections::VecDeque;
 
 use crate::distill::key::SecretKey;
 use crate::id::{BlockId, PoolId};
-use crate::mac::{self, AuthTag, PadStock};
+use crate::mac::{self, AuthTag, HashValue, PadStock, RunningHash};
 use crate::secret::SecretBytes;
+use hash_keys::{FRESH_BYTES, Generation, HashKeys};
 use message::{DepositOffer, Resume};
 use record::{BLOCK_INDEX_MAX, BLOCKS_AHEAD_MAX, MarksRecord, PoolRecord};
 
@@ -77,7 +79,7 @@ struct Distilled {
 pub struct LinkKeyPool {
     id: PoolId,
     own: Direction,
-    hash_keys: [SecretBytes; 2],
+    hash_keys: HashKeys,
     stock: Option<BootstrapStock>,
     sides: [Ledger; 2],
     distilled: VecDeque<Distilled>,
@@ -93,7 +95,7 @@ impl LinkKeyPool {
     /// A new, empty pool with the bootstrap's hash keys (forward, reverse) and first pads.
     pub fn new(id: PoolId, own: Direction, hash_keys: [SecretBytes; 2], stock: BootstrapStock) -> Self {
         let sides = [Ledger::default(), Ledger::default()];
-        let distilled = VecDeque::new();
+        let (hash_keys, distilled) = (HashKeys::bootstrap(hash_keys), VecDeque::new());
         Self { id, own, hash_keys, stock: Some(stock), sides, distilled, residue: None, deposited: [false; 2] }
     }
 
@@ -147,7 +149,7 @@ impl LinkKeyPool {
 
     /// Its durable form.
     pub fn record(&self) -> PoolRecord {
-        PoolRecord::new(self.id, &self.hash_keys, [self.sides[0].record(), self.sides[1].record()])
+        PoolRecord::new(self.id, self.hash_keys.parts(), [self.sides[0].record(), self.sides[1].record()])
     }
 
     /// What this end tells its neighbour in a handshake.
@@ -183,7 +185,7 @@ impl LinkKeyPool {
 
     /// Keeps a distilled key until its deposit is agreed.
     pub fn distilled(&mut self, block: BlockId, key: SecretKey) {
-        self.distilled.retain(|waiting| waiting.block < block);
+        self.distilled.retain(|waiting| waiting.block != block);
         if self.distilled.len() == DISTILLED_MAX {
             self.distilled.pop_front();
         }
@@ -196,7 +198,8 @@ impl LinkKeyPool {
         let bytes = self.take_distilled(block)?;
         let prior = self.residue.as_ref().map(|residue| residue.block);
         let whole = self.prepend_residue(bytes);
-        let blocks = whole.len() / PAD_BLOCK_BYTES;
+        let hash_keys = self.hash_keys.due().filter(|_| whole.len() >= FRESH_BYTES);
+        let blocks = pad_blocks(&whole, hash_keys);
         let mut count = [0; 2];
         let [forward, reverse] = &self.sides;
         let mut level = [forward.available(), reverse.available()];
@@ -206,7 +209,7 @@ impl LinkKeyPool {
             count[to] += 1;
         }
         let first = [forward.held(), reverse.held()];
-        let offer = DepositOffer { block, prior, first, count };
+        let offer = DepositOffer { block, prior, hash_keys, first, count };
         Some((offer, self.cut(&offer, whole)))
     }
 
@@ -229,7 +232,8 @@ impl LinkKeyPool {
         let whole = self.prepend_residue(bytes);
         let blocks = u64::from(offer.count[0]) + u64::from(offer.count[1]);
         let ahead = (0..2).all(|side| offer.first[side] >= self.sides[side].held());
-        if blocks != (whole.len() / PAD_BLOCK_BYTES) as u64 || !ahead {
+        let room = offer.hash_keys.is_none() || whole.len() >= FRESH_BYTES;
+        if blocks != pad_blocks(&whole, offer.hash_keys) as u64 || !ahead || !room {
             self.residue = None;
             return None;
         }
@@ -239,6 +243,7 @@ impl LinkKeyPool {
     /// Both ends hold the blocks of `offer`: they may be used from now on. The bootstrap ends
     /// once both directions have had a block.
     pub fn confirm_deposit(&mut self, offer: &DepositOffer) {
+        self.hash_keys.install();
         for side in 0..2 {
             self.sides[side].confirm(offer.first[side] + u64::from(offer.count[side]));
             self.deposited[side] |= offer.count[side] > 0;
@@ -251,6 +256,7 @@ impl LinkKeyPool {
 
     /// One end lacks the blocks of `offer`: they become holes here.
     pub fn refuse_deposit(&mut self, offer: &DepositOffer) {
+        self.hash_keys.withdraw();
         for side in 0..2 {
             let first = offer.first[side];
             self.sides[side].skip(first, first + u64::from(offer.count[side]));
@@ -262,6 +268,7 @@ impl LinkKeyPool {
     fn forget_undeposited(&mut self) {
         self.distilled.clear();
         self.residue = None;
+        self.hash_keys.withdraw();
     }
 
     /// Takes `length` bytes of this end's direction for relaying, leaving the authentication floor.
@@ -281,35 +288,44 @@ impl LinkKeyPool {
         self.receive_mut().accept(offset, length)
     }
 
-    /// Signs `text` as this end with a fresh pad; none if no pad is left.
-    pub fn sign(&mut self, label: &str, text: &[u8]) -> Option<AuthTag> {
+    /// The generation of hash keys that new blocks use.
+    pub fn hash_keys(&self) -> u32 {
+        self.hash_keys.current()
+    }
+
+    /// The hash of a text that `signer`'s direction signs, as its parts come in; none if this end
+    /// lacks that generation of hash keys.
+    pub fn hash(&self, generation: u32, signer: Direction, label: &str) -> Option<RunningHash> {
+        self.hash_keys.hash(generation, signer, label)
+    }
+
+    /// Signs a text of this end under the next pad; `None` if there is none.
+    pub fn sign(&mut self, text: &HashValue) -> Option<AuthTag> {
         let own = self.own;
         let (stock, pad) = match &mut self.stock {
             Some(stock) => (PadStock::Bootstrap, stock.spend(own)?),
             None => (PadStock::Pool, self.send_mut().spend(mac::TAG_PAD_BYTES as u64)?),
         };
-        let tag = mac::tag(self.hash_keys[own.index()].expose(), pad.bytes.expose(), label, text);
-        Some(AuthTag { stock, offset: pad.offset, tag })
+        self.hash_keys.count();
+        Some(AuthTag { stock, offset: pad.offset, tag: text.hide(pad.bytes.expose()) })
     }
 
     /// True if the neighbour signed `text`; its pad is gone either way.
-    pub fn check(&mut self, label: &str, text: &[u8], claimed: &AuthTag) -> bool {
+    pub fn check(&mut self, text: &HashValue, claimed: &AuthTag) -> bool {
         let theirs = self.own.opposite();
         let pad = match (&mut self.stock, claimed.stock) {
             (Some(stock), PadStock::Bootstrap) => stock.accept(theirs, claimed.offset),
             (_, PadStock::Pool) => self.accept(claimed.offset, mac::TAG_PAD_BYTES as u64).ok(),
             (None, PadStock::Bootstrap) => None,
         };
-        pad.is_some_and(|pad| {
-            mac::tag(self.hash_keys[theirs.index()].expose(), pad.bytes.expose(), label, text) == claimed.tag
-        })
+        self.hash_keys.count();
+        pad.is_some_and(|pad| text.hide(pad.bytes.expose()) == claimed.tag)
     }
 
     fn take_distilled(&mut self, block: BlockId) -> Option<SecretBytes> {
-        while self.distilled.front().is_some_and(|waiting| waiting.block < block) {
-            self.distilled.pop_front();
-        }
-        self.distilled.pop_front_if(|waiting| waiting.block == block).map(|waiting| waiting.bytes)
+        // Blocks overlap, so the ends may finish two in different orders: another one stays.
+        let at = self.distilled.iter().position(|waiting| waiting.block == block)?;
+        self.distilled.remove(at).map(|waiting| waiting.bytes)
     }
 
     fn prepend_residue(&mut self, bytes: SecretBytes) -> SecretBytes {
@@ -322,7 +338,13 @@ impl LinkKeyPool {
     /// Cuts `whole` into pad blocks, forward ones first, and keeps the rest as residue.
     fn cut(&mut self, offer: &DepositOffer, whole: SecretBytes) -> PadBlocks {
         let mut blocks = PadBlocks::new();
-        let mut pieces = whole.expose().chunks_exact(PAD_BLOCK_BYTES);
+        let mut whole = whole.expose();
+        if let Some(number) = offer.hash_keys {
+            let (fresh, rest) = whole.split_at(FRESH_BYTES);
+            self.hash_keys.propose(Generation::new(number, fresh));
+            whole = rest;
+        }
+        let mut pieces = whole.chunks_exact(PAD_BLOCK_BYTES);
         for direction in [Direction::Forward, Direction::Reverse] {
             let side = direction.index();
             self.sides[side].skip(self.sides[side].held(), offer.first[side]);
@@ -336,6 +358,12 @@ impl LinkKeyPool {
         self.residue = Some(Distilled { block: offer.block, bytes: SecretBytes::copy_of(pieces.remainder()) });
         blocks
     }
+}
+
+/// Whole pad blocks of a deposit, behind its new hash keys.
+fn pad_blocks(whole: &SecretBytes, hash_keys: Option<u32>) -> usize {
+    let fresh = if hash_keys.is_some() { FRESH_BYTES } else { 0 };
+    whole.len().saturating_sub(fresh) / PAD_BLOCK_BYTES
 }
 
 impl std::fmt::Debug for LinkKeyPool {

@@ -4,13 +4,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::Direction;
+use super::hash_keys::{Generation, HashKeys};
 use crate::codec::{self, Bytes, CodecError};
 use crate::id::{BootId, DataDirId, Incarnation, LinkId, PoolId};
 use crate::mac::HASH_KEY_BYTES;
 use crate::secret::SecretBytes;
 
 /// Version of the records here.
-pub const POOL_RECORD_VERSION: u8 = 1;
+pub const POOL_RECORD_VERSION: u8 = 2;
 /// Largest record, in bytes.
 pub const POOL_RECORD_BYTES_MAX: usize = 64 << 10;
 /// Holes that a direction may have; beyond, the pool is made anew.
@@ -36,19 +37,46 @@ pub struct SideRecord {
     pub granted: Vec<(u64, u64, u64)>,
 }
 
+/// One generation of hash keys, forward and reverse.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HashKeysRecord {
+    generation: u32,
+    keys: [Bytes; 2],
+}
+
+impl HashKeysRecord {
+    fn new(generation: &Generation) -> Self {
+        let keys = [0, 1].map(|side| Bytes::from(generation.keys[side].expose().to_vec()));
+        Self { generation: generation.number, keys }
+    }
+
+    fn into_generation(self) -> Generation {
+        let keys = self.keys.map(|key| SecretBytes::new(key.into_vec()));
+        Generation { number: self.generation, keys }
+    }
+}
+
 /// A pool, without its pad blocks.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PoolRecord {
     pool: PoolId,
-    hash_keys: [Bytes; 2],
+    hash_keys: HashKeysRecord,
+    previous: Option<HashKeysRecord>,
+    /// Tags under the hash keys so far.
+    tags: u64,
     sides: [SideRecord; 2],
 }
 
 impl PoolRecord {
-    pub(super) fn new(pool: PoolId, hash_keys: &[SecretBytes; 2], sides: [SideRecord; 2]) -> Self {
-        let hash_keys = [0, 1].map(|side| Bytes::from(hash_keys[side].expose().to_vec()));
-        Self { pool, hash_keys, sides }
+    pub(super) fn new(
+        pool: PoolId,
+        (current, previous, tags): (&Generation, Option<&Generation>, u64),
+        sides: [SideRecord; 2],
+    ) -> Self {
+        let (hash_keys, previous) = (HashKeysRecord::new(current), previous.map(HashKeysRecord::new));
+        Self { pool, hash_keys, previous, tags, sides }
     }
 
     /// Which pool.
@@ -56,9 +84,9 @@ impl PoolRecord {
         self.pool
     }
 
-    pub(super) fn into_parts(self) -> (PoolId, [SecretBytes; 2], [SideRecord; 2]) {
-        let [forward, reverse] = self.hash_keys;
-        (self.pool, [SecretBytes::new(forward.into_vec()), SecretBytes::new(reverse.into_vec())], self.sides)
+    pub(super) fn into_parts(self) -> (PoolId, HashKeys, [SideRecord; 2]) {
+        let previous = self.previous.map(HashKeysRecord::into_generation);
+        (self.pool, HashKeys::restore(self.hash_keys.into_generation(), previous, self.tags), self.sides)
     }
 
     /// Its bytes.
@@ -72,7 +100,8 @@ impl PoolRecord {
     /// Malformed, or of another version.
     pub fn decode(bytes: &SecretBytes) -> Result<Self, CodecError> {
         let record: Self = codec::decode(POOL_RECORD_VERSION, bytes.expose(), POOL_RECORD_BYTES_MAX)?;
-        if record.hash_keys.iter().any(|key| key.len() != HASH_KEY_BYTES) {
+        let wrong = |record: &HashKeysRecord| record.keys.iter().any(|key| key.len() != HASH_KEY_BYTES);
+        if wrong(&record.hash_keys) || record.previous.as_ref().is_some_and(wrong) {
             return Err(CodecError::Malformed("a hash key has another length".into()));
         }
         Ok(record)

@@ -5,13 +5,18 @@
 //! The nodes are the real ones, with real handshakes, pads, letters and records. Simulated are the
 //! wires (delay, resets, cuts, partitions; adverts get lost), the disks (records are lost or torn in a
 //! crash unless they were durable), the clocks, the devices (rate tables) and the applications.
+//!
+//! [`pair`] is the smaller case: the two ends of one block over emulated photons; [`workload`] has a
+//! link's stages one by one, for benches.
 
 mod disk;
 mod ledger;
 mod network;
+pub mod pair;
 mod perform;
 mod scenario;
 mod users;
+pub mod workload;
 mod world;
 
 pub use ledger::Violation;

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use qkd_proto::crypto::{self, IdentityKey};
+use qkd_proto::distill::plan::LeakRule;
 use qkd_proto::entropy::SeededEntropy;
 use qkd_proto::id::{BlockId, BootId, DataDirId, Incarnation, LinkId, NodeId, PoolId, RequestId, SaeId};
 use qkd_proto::moment::{Moment, Now, UnixMillis};
@@ -14,6 +15,7 @@ use qkd_proto::node::gate::Gate;
 use qkd_proto::node::input::Input;
 use qkd_proto::node::settings::{DevicePlan, LinkPlan, NodeSettings};
 use qkd_proto::node::{Node, Stored};
+use qkd_proto::optics::PhotonBatch;
 use qkd_proto::optics::model::LinkModel;
 use qkd_proto::optics::preset::Preset;
 use qkd_proto::optics::receiver::Receiver;
@@ -51,9 +53,9 @@ pub(crate) struct Rig {
     pub(crate) log: Vec<String>,
     asked: u64,
     pub(crate) device_fails: bool,
-    /// Links have emulated optics instead of rate tables; frames of the last block, by link.
+    /// Links have emulated optics instead of rate tables; frames of blocks under way.
     optics: bool,
-    frames: BTreeMap<usize, Vec<Vec<u8>>>,
+    frames: BTreeMap<(usize, BlockId), Vec<Vec<u8>>>,
     /// Share of the pulses that an eavesdropper intercepts and resends.
     pub(crate) eve: f64,
     /// Changes what leaves: sender, bytes.
@@ -155,6 +157,8 @@ impl Rig {
             psk: SecretBytes::new(vec![7; 32]),
             device: device.clone(),
             dilution: 1.0,
+            engine: None,
+            leak: LeakRule::Both,
             capacity_bytes: 64 << 10,
             faults: Vec::new(),
         };
@@ -375,19 +379,19 @@ impl Rig {
     /// The transmitter's device sends a whole block at once; the receiver's measures it.
     fn measure(&mut self, at: usize, link: usize, id: LinkId, block: BlockId) {
         let (model, pulses) = (Preset::Lab.model(), Preset::Lab.pulses());
-        let batch = if self.ends(link)[0] == at {
+        let chunks: Vec<PhotonBatch> = if self.ends(link)[0] == at {
             let mut emission = Transmitter::new(model, [1; 32]).emit(block, pulses);
-            self.frames.insert(link, std::iter::from_fn(|| emission.next_frame()).collect());
-            emission.finish()
+            let (frames, chunks): (Vec<_>, Vec<_>) = std::iter::from_fn(|| emission.next_frame()).unzip();
+            self.frames.insert((link, block), frames);
+            chunks.into_iter().map(PhotonBatch::Emissions).collect()
         } else {
             let optics = Receiver::new(LinkModel { eve_ir: self.eve, ..model }, [2; 32]);
             let mut reception = optics.receive(block, pulses);
-            for frame in self.frames.remove(&link).expect("the transmitter measures first") {
-                reception.accept(&frame).expect("in turn");
-            }
-            reception.finish().expect("whole")
+            let frames = self.frames.remove(&(link, block)).expect("the transmitter measures first");
+            frames.iter().map(|frame| PhotonBatch::Detections(reception.accept(frame).expect("in turn"))).collect()
         };
-        self.queue.push_back((at, Input::Photons(id, block, batch)));
+        let chunks = chunks.into_iter().map(|chunk| (at, Input::Photons(id.clone(), block, chunk)));
+        self.queue.extend(chunks);
     }
 
     pub(crate) fn ask(&mut self, at: usize, request: SupplyRequest) -> RequestId {

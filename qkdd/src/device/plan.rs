@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use qkd_proto::distill::plan::LeakRule;
 use qkd_proto::id::LinkId;
 use qkd_proto::node::settings::{DevicePlan, LinkPlan};
 use qkd_proto::optics::model::{LinkModel, ModelError};
@@ -112,6 +113,8 @@ pub fn link_plan(settings: &LinkSettings) -> Result<LinkPlan, PlanError> {
         psk: SecretBytes::copy_of(settings.psk.expose()),
         device: device_plan(settings)?,
         dilution: settings.dilution,
+        engine: None,
+        leak: LeakRule::default(),
         capacity_bytes: settings.capacity_bytes,
         faults,
     })

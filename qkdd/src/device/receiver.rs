@@ -1,9 +1,10 @@
-//! The emulated receiver: opens photons, measures them, and keeps the outcomes.
+//! The emulated receiver: opens photons, measures them, and hands the outcomes on, frame by frame.
 
 use std::collections::VecDeque;
 
 use qkd_proto::id::BlockId;
 use qkd_proto::node::input::Input;
+use qkd_proto::optics::PhotonBatch;
 use qkd_proto::optics::model::LinkModel;
 use qkd_proto::optics::receiver::{Receiver, Reception};
 use qkd_proto::secret::SecretBytes;
@@ -23,20 +24,30 @@ impl PhotonReceiver {
         Self { model, pulses, seed, early: VecDeque::new() }
     }
 
-    /// Takes one frame into the block; what belongs to an older block is dropped.
-    fn take(&self, reception: &mut Reception, bytes: &[u8], block: BlockId, secret: &SecretBytes, way: &Way) -> Taken {
-        let Some(Frame::Photons(of, body)) = photon_frame::open(bytes) else { return Taken::Broken("malformed") };
+    /// Takes one frame into the block; what belongs to an older block is dropped, to a later one kept.
+    fn take(
+        &mut self,
+        reception: &mut Reception,
+        bytes: Vec<u8>,
+        block: BlockId,
+        secret: &SecretBytes,
+        way: &Way,
+    ) -> Taken {
+        let Some(Frame::Photons(of, body)) = photon_frame::open(&bytes) else { return Taken::Broken("malformed") };
         if of < block {
             return Taken::More;
         }
-        // What does not open was sent in an earlier session: the due frame may still come.
-        let Some(photons) = photon_frame::unseal(secret, &way.link, of, body).filter(|_| of == block) else {
+        if of > block {
+            // The transmitter gave this block up; the node will say so.
+            self.early(bytes);
             return Taken::More;
-        };
-        if reception.accept(photons.expose()).is_err() {
-            return Taken::Broken("out of turn");
         }
-        if reception.is_complete() {
+        // What does not open was sent in an earlier session: the due frame may still come.
+        let Some(photons) = photon_frame::unseal(secret, &way.link, of, body) else { return Taken::More };
+        let Ok(chunk) = reception.accept(photons.expose()) else { return Taken::Broken("out of turn") };
+        let last = chunk.is_last();
+        way.tell(Input::Photons(way.link.clone(), block, PhotonBatch::Detections(chunk)));
+        if last {
             return Taken::Last;
         }
         if way.send(photon_frame::credit(block)) { Taken::More } else { Taken::Broken("the link is down") }
@@ -53,28 +64,24 @@ impl PhotonDevice for PhotonReceiver {
     fn measure(&mut self, block: BlockId, secret: &SecretBytes, way: &Way) -> Option<DeviceCommand> {
         let optics = Receiver::new(way.fault.applied_to(&self.model), photon_frame::seed(self.seed, false));
         let mut reception = optics.receive(block, self.pulses);
+        let mut early = std::mem::take(&mut self.early);
         loop {
-            let bytes = match self.early.pop_front() {
+            let bytes = match early.pop_front() {
                 Some(bytes) => bytes,
                 None => match way.commands.recv().ok()? {
                     DeviceCommand::Photons(bytes) => bytes,
                     other => return Some(other),
                 },
             };
-            match self.take(&mut reception, &bytes, block, secret, way) {
+            match self.take(&mut reception, bytes, block, secret, way) {
                 Taken::More => {}
-                Taken::Last => break,
+                Taken::Last => return None,
                 Taken::Broken(why) => {
                     way.fail(block, format_args!("a photon frame is {why}"));
                     return None;
                 }
             }
         }
-        match reception.finish() {
-            Ok(batch) => way.tell(Input::Photons(way.link.clone(), block, batch)),
-            Err(error) => way.fail(block, error),
-        }
-        None
     }
 
     fn early(&mut self, bytes: Vec<u8>) {

@@ -43,7 +43,7 @@ pub(super) struct Outlet {
 fn bounds(channel: Channel) -> (usize, usize) {
     match channel {
         Channel::Link => (1024, 4 << 20),
-        Channel::Block => (256, 72 << 20),
+        Channel::Block => (1024, 72 << 20),
         Channel::Photons => (8, 2 << 20),
     }
 }
