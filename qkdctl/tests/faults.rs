@@ -48,6 +48,24 @@ async fn a_cut_link_leaves_its_parallel_one_in_use() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_eavesdropper_comes_and_goes_on_a_running_link() {
+    let network = Network::start(
+        "name = 'optics'\n[[node]]\nname = 'a'\n[[node]]\nname = 'b'\n\
+         [[link]]\nends = ['a', 'b']\nlength = '1km'\ncapacity = '1MiB'\nblock = '64Kibit'\n",
+    );
+    let clean = network.link(1, "a-b", |link| link.state == "up" && link.blocks_ok > 0).await;
+    assert!(clean.qber.is_some_and(|qber| qber < 0.06) && clean.faults.is_empty(), "{clean:?}");
+    let eve = InjectedFault::InterceptResend { fraction: 0.8, basis: 0.5 };
+    order(&network, 1, "a-b", Some(eve)).await.expect("an eavesdropper");
+    let tapped = network.link(1, "a-b", |link| link.state == "quarantine").await;
+    assert!(tapped.faults[0].contains("resends 80 %"), "{tapped:?}");
+    order(&network, 1, "a-b", None).await.expect("she goes");
+    network.link(1, "a-b", |link| link.state == "up").await;
+    assert!(network.status(1).await.alarms.is_empty());
+    network.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_fault_without_effect_is_refused() {
     let network = Network::start(PARALLEL);
     network.status(0).await;

@@ -8,7 +8,7 @@ use qkd_proto::id::{LinkId, NodeId, SaeId};
 use serde::Deserialize;
 
 /// Options of a link that are passed on to the node configurations as they stand.
-const LINK_OPTIONS: [&str; 22] = [
+const LINK_OPTIONS: [&str; 24] = [
     "preset",
     "length",
     "device",
@@ -30,6 +30,8 @@ const LINK_OPTIONS: [&str; 22] = [
     "mu",
     "p",
     "basis_probability",
+    "transmitter_basis_probability",
+    "receiver_basis_probability",
     "module",
 ];
 /// Tables of a link with options for one end: the transmitter's, the receiver's.

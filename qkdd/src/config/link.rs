@@ -72,6 +72,10 @@ pub struct PhysicalOverrides {
     pub p: Option<[f64; 2]>,
     /// `basis_probability`: how often each end chooses the key basis.
     pub basis_probability: Option<f64>,
+    /// `transmitter_basis_probability`: how often the transmitter does, where the ends differ.
+    pub transmitter_basis_probability: Option<f64>,
+    /// `receiver_basis_probability`: likewise the receiver.
+    pub receiver_basis_probability: Option<f64>,
 }
 
 impl PhysicalOverrides {
@@ -90,6 +94,8 @@ impl PhysicalOverrides {
             mu: link.pair("mu", 0.0..=10.0),
             p: link.pair("p", probability()),
             basis_probability: link.number("basis_probability", 0.01..=0.99),
+            transmitter_basis_probability: link.number("transmitter_basis_probability", 0.01..=0.99),
+            receiver_basis_probability: link.number("receiver_basis_probability", 0.01..=0.99),
         };
         overrides.check(link);
         overrides

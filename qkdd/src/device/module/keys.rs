@@ -28,10 +28,16 @@ pub(super) fn is_id(text: &str) -> bool {
 }
 
 /// Ids that were used, the oldest forgotten first.
-#[derive(Default)]
 pub(super) struct UsedIds {
+    most: usize,
     known: BTreeSet<[u8; 16]>,
     order: VecDeque<[u8; 16]>,
+}
+
+impl Default for UsedIds {
+    fn default() -> Self {
+        Self { most: USED_MAX, known: BTreeSet::new(), order: VecDeque::new() }
+    }
 }
 
 impl UsedIds {
@@ -43,7 +49,7 @@ impl UsedIds {
             return false;
         }
         self.order.push_back(*short);
-        if self.order.len() > USED_MAX
+        if self.order.len() > self.most
             && let Some(oldest) = self.order.pop_front()
         {
             self.known.remove(&oldest);
@@ -94,13 +100,13 @@ mod tests {
 
     #[test]
     fn an_id_is_used_once_whatever_its_case() {
-        let mut used = UsedIds::default();
+        let mut used = UsedIds { most: 100, ..UsedIds::default() };
         assert!(used.note("00aa") && used.note("00ab"));
         assert!(!used.note("00AA") && !used.note("00ab"));
-        for i in 0..USED_MAX {
+        for i in 0..100 {
             assert!(used.note(&format!("x{i}")));
         }
-        assert_eq!(used.known.len(), USED_MAX);
+        assert_eq!(used.known.len(), 100);
         assert!(used.note("00aa"), "the oldest are forgotten");
     }
 
