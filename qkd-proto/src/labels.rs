@@ -43,6 +43,8 @@ pub mod derive {
     pub const LINK_DEVICE: &str = "qkdd derive link device v1";
     /// One block's bits of a rate-table device.
     pub const TABLE_BLOCK: &str = "qkdd derive table block v1";
+    /// The seeds of one block of seeded optics.
+    pub const SEEDED_BLOCK: &str = "qkdd derive seeded block v1";
     /// Link session: keys the digest by which both ends compare what their QKD modules gave.
     pub const MODULE_DIGEST: &str = "qkdd derive module digest v1";
     /// Pool identity from a handshake.

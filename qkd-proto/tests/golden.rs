@@ -2,9 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
-use qkd_proto::distill::finite_key::{BasisCounts, BlockCounts, Bounds, Epsilons, Formula};
-use qkd_proto::optics::model::{BasisExpectation, Expectation, LinkModel};
-use qkd_proto::optics::preset::Preset;
+use qkd_proto::distill::finite_key::forecast::Forecast;
+use qkd_proto::distill::finite_key::{
+    BasisCounts, BlockCounts, Epsilons, KeyLength, Lim, PerIntensity, Rusca, Wiesemann,
+};
+use qkd_proto::optics::catalogue;
+use qkd_proto::optics::model::LinkModel;
+use qkd_proto::optics::preset::{Preset, pulses_for};
+use qkd_proto::optics::rates::ContinuousVariable;
 use serde_json::Value;
 
 fn golden() -> Value {
@@ -44,19 +49,17 @@ fn model(link: &Value) -> LinkModel {
     }
 }
 
-fn counts(basis: &BasisExpectation) -> BasisCounts {
-    BasisCounts { counts: basis.counts, errors: basis.errors }
-}
-
-fn bounds(formula: Formula, model: &LinkModel, expected: &Expectation, leak: f64) -> Bounds {
-    let (key, test) = (counts(&expected.key), counts(&expected.test));
-    let block = BlockCounts { mus: model.mus, ps: model.ps, key, test, leak };
-    formula.bounds(&block, Epsilons { secrecy: 1e-10, correctness: 1e-15 })
+/// With the oracle's efficiency and failure probabilities.
+fn forecast(model: &LinkModel, pulses: f64) -> Forecast {
+    let golden = golden();
+    let number = |field: &str| golden["eps"][field].as_f64().unwrap();
+    let eps = Epsilons { secrecy: number("eps_sec"), correctness: number("eps_cor") };
+    Forecast::of(model, pulses, golden["fec"].as_f64().unwrap(), eps)
 }
 
 fn check_row(model: &LinkModel, pulses: f64, row: &Value, name: &str) {
-    let expected = model.expected(pulses);
-    let what = |field: &str| format!("{name} at {} km: {field}", model.length_km);
+    let forecast = forecast(model, pulses);
+    let (expected, what) = (forecast.expected, |field: &str| format!("{name} at {} km: {field}", model.length_km));
     near(expected.eta, &row["eta"], &what("eta"));
     near(expected.background, &row["background"], &what("background"));
     near(expected.live, &row["live"], &what("live"));
@@ -69,12 +72,19 @@ fn check_row(model: &LinkModel, pulses: f64, row: &Value, name: &str) {
         near(expected.test.counts[k], &row["n_test"][k], &what("n_test"));
         near(expected.test.errors[k], &row["m_test"][k], &what("m_test"));
     }
-    let leak = row["leak_bits"].as_f64().unwrap();
-    let wiesemann = bounds(Formula::Wiesemann, model, &expected, leak);
+    let (wiesemann, rusca) = (forecast.wiesemann.unwrap(), forecast.rusca.unwrap());
+    near(forecast.leak, &row["leak_bits"], &what("leak_bits"));
     near(wiesemann.single_photon, &row["s1_key"], &what("s1_key"));
     near(wiesemann.phase_error, &row["phi"], &what("phi"));
     near(wiesemann.length, &row["ell_wiesemann"], &what("ell_wiesemann"));
-    near(bounds(Formula::Rusca, model, &expected, leak).length, &row["ell_rusca"], &what("ell_rusca"));
+    near(rusca.length, &row["ell_rusca"], &what("ell_rusca"));
+    near(forecast.sifted_bps, &row["sifted_bps"], &what("sifted_bps"));
+    near(forecast.secret_bps(&wiesemann), &row["skr_wiesemann"], &what("skr_wiesemann"));
+    near(forecast.secret_bps(&rusca), &row["skr_rusca"], &what("skr_rusca"));
+    match forecast.plob_bps {
+        Some(plob) => near(plob, &row["plob_bps"], &what("plob_bps")),
+        None => assert!(row["plob_bps"].is_null(), "{}", what("plob_bps")),
+    }
 }
 
 #[test]
@@ -106,26 +116,73 @@ fn every_eavesdropper() {
     }
 }
 
+fn list(value: &Value) -> PerIntensity {
+    let numbers: Vec<f64> = value.as_array().unwrap().iter().map(|number| number.as_f64().unwrap()).collect();
+    match numbers.as_slice() {
+        [a, b] => [*a, *b].into(),
+        [a, b, c] => [*a, *b, *c].into(),
+        _ => panic!("two or three intensities"),
+    }
+}
+
+/// The catalogue's pulse models give what was published, within 1 %.
 #[test]
-fn every_formula_vector_of_one_decoy() {
-    for vector in golden()["formulas"].as_array().unwrap() {
-        let formula = match vector["formula"].as_str().unwrap() {
-            "wiesemann" => Formula::Wiesemann,
-            "rusca2018" => Formula::Rusca,
-            _ => continue,
+fn every_catalogued_pulse_model() {
+    for link in catalogue::all() {
+        let Some(pulses) = &link.pulses else { continue };
+        let count = pulses_for(&pulses.model, pulses.block_key_bits) as f64;
+        let forecast = forecast(&pulses.model, count);
+        let (rate_bps, qber) = (forecast.secret_bps(&forecast.wiesemann.unwrap()), forecast.expected.key.qber());
+        assert!((rate_bps / link.rate_bps - 1.0).abs() < 0.01, "{}: {rate_bps} bit/s", link.name);
+        assert!(forecast.below_plob());
+        assert!(link.qber.is_none_or(|published| (published - qber).abs() < 0.003), "{}: qber {qber}", link.name);
+    }
+}
+
+#[test]
+fn continuous_variables() {
+    for row in golden()["cv"].as_array().unwrap() {
+        let number = |field: &str| row[field].as_f64().unwrap();
+        let link = ContinuousVariable {
+            modulation: number("VA"),
+            transmittance: number("T"),
+            excess_noise: number("xi"),
+            efficiency: number("eta"),
+            electronic_noise: number("vel"),
+            reconciliation: number("beta"),
         };
-        let basis = |n: &str, m: &str| BasisCounts { counts: pair(&vector[n]), errors: pair(&vector[m]) };
+        let rates = link.rates();
+        near(rates.mutual, &row["I"], "mutual");
+        near(rates.holevo, &row["chi"], "holevo");
+        near(rates.key, &row["K"], "key");
+    }
+}
+
+#[test]
+fn every_formula_vector() {
+    for vector in golden()["formulas"].as_array().unwrap() {
+        let name = vector["name"].as_str().unwrap();
+        let formula: &dyn KeyLength = match vector["formula"].as_str().unwrap() {
+            "wiesemann" => &Wiesemann,
+            "rusca2018" => &Rusca,
+            "lim2014" => &Lim { cap_single_errors: name.contains("cap_v1=True") },
+            other => panic!("{other}"),
+        };
+        let errors = |field: &str| vector.get(field).map(list);
         let block = BlockCounts {
-            mus: pair(&vector["mus"]),
-            ps: pair(&vector["ps"]),
-            key: basis("nK", "mK"),
-            test: basis("nT", "mT"),
+            mus: list(&vector["mus"]),
+            ps: list(&vector["ps"]),
+            key: BasisCounts { counts: list(&vector["nK"]), errors: errors("mK") },
+            test: BasisCounts { counts: list(&vector["nT"]), errors: errors("mT") },
             leak: vector["leak"].as_f64().unwrap(),
         };
         let number = |field: &str| vector[field].as_f64().unwrap();
         let eps = Epsilons { secrecy: number("eps_sec"), correctness: number("eps_cor") };
-        let found = formula.bounds(&block, eps);
-        near(found.length, &vector["ell"], vector["name"].as_str().unwrap());
+        let found = formula.length(&block, eps).unwrap();
+        near(found.length, &vector["ell"], name);
         assert_eq!(found.whole_bits(), number("ell").floor() as u64 - 1);
+        for (ours, field) in [(found.vacuum, "s0K"), (found.single_photon, "s1K"), (found.phase_error, "phi")] {
+            vector.get(field).iter().for_each(|golden| near(ours, golden, &format!("{name}: {field}")));
+        }
     }
 }

@@ -5,8 +5,12 @@ use qkd_proto::distill::abort::AbortReason;
 use qkd_proto::distill::message::{AbortCode, BlockMessage};
 use qkd_proto::distill::plan::Role;
 use qkd_proto::distill::session::{BlockEffect, BlockInput, BlockSession};
+use qkd_proto::distill::sift::{DetectionSifter, EmissionSifter};
+use qkd_proto::distill::simulate::simulate;
 use qkd_proto::entropy::SeededEntropy;
 use qkd_proto::id::BlockId;
+use qkd_proto::optics::eavesdropper::{Attack, Burst, Drift};
+use qkd_proto::optics::event::{Detections, Emissions};
 use qkd_proto::optics::model::LinkModel;
 use qkd_proto::optics::preset::{Preset, pulses_for};
 use qkd_proto::optics::receiver::{Receiver, Reception};
@@ -14,7 +18,8 @@ use qkd_proto::optics::transmitter::{Emission, Transmitter};
 use qkd_proto::sim::pair::{self, Altered, End, Honest, KINDS, Wire};
 
 fn distil(model: &LinkModel, pulses: u64, seed: u64, wire: &mut dyn Wire) -> [End; 2] {
-    pair::distil(model, [pair::plan(model, pulses, 11), pair::plan(model, pulses, 12)], seed, wire)
+    let plans = [pair::plan(model, pulses, 11), pair::plan(model, pulses, 12)];
+    pair::distil(model, &Attack::default(), plans, seed, wire)
 }
 
 #[track_caller]
@@ -42,24 +47,84 @@ fn an_honest_lab_block_gives_one_key_to_both_ends() {
     assert_eq!(ours.expose(), theirs.expose());
 }
 
+/// Links honest and attacked, each with something that the others have little of.
+fn cases() -> Vec<(&'static str, LinkModel, Attack)> {
+    let (lab, none) = (Preset::Lab.model(), Attack::default());
+    let far = LinkModel { length_km: 50.0, ..lab.clone() };
+    // Most slots of the signal give a click, so that what was sent in the others is mostly decoy.
+    let bright = LinkModel { mus: [1.5, 0.1], eta_det: 1.0, length_km: 0.0, extra_loss_db: 0.0, ..lab.clone() };
+    let resent = Attack { intercept: 0.3, key_basis: 0.8, ..none.clone() };
+    let burst = Attack { intercept: 0.6, burst: Some(Burst { every: 3, pulses: 100_000 }), ..none.clone() };
+    let split = Attack { splitting: Some((0.0, 0.05)), ..none.clone() };
+    let dark = Attack { dark: 1e-3, loss_db: 3.0, ..none.clone() };
+    let drift = Attack { drift: Some(Drift { peak: 0.05, period: 3_000_000 }), ..none.clone() };
+    vec![
+        ("honest", lab.clone(), none.clone()),
+        ("dark", LinkModel { p_dark: 1e-4, p_ap: 0.05, ..far.clone() }, none.clone()),
+        ("model's eavesdropper", LinkModel { eve_ir: 1.0, eve_key_basis: 0.4, ..lab.clone() }, none.clone()),
+        ("afterpulses", LinkModel { dead_s: 0.0, p_ap: 0.04, ..far.clone() }, none.clone()),
+        ("bright", LinkModel { p_dark: 0.01, p_ap: 0.0, dead_s: 0.0, ..bright }, none.clone()),
+        ("resent", lab.clone(), resent),
+        ("bursts", lab.clone(), burst),
+        ("split", lab.clone(), split),
+        ("injected", lab.clone(), dark),
+        ("drift", lab.clone(), drift),
+        ("cut", LinkModel { p_dark: 1e-4, ..lab }, Attack { cut: true, ..none }),
+    ]
+}
+
 #[test]
 fn counts_lie_within_five_sigma_of_the_closed_form() {
-    let lab = Preset::Lab.model();
-    let dark = LinkModel { p_dark: 1e-4, p_ap: 0.05, length_km: 40.0, ..lab.clone() };
-    let attacked = LinkModel { eve_ir: 0.3, eve_key_basis: 0.8, ..lab.clone() };
-    let live = LinkModel { dead_s: 0.0, p_ap: 0.04, length_km: 50.0, ..lab.clone() };
-    for (seed, model) in [lab, dark, attacked, live].into_iter().enumerate() {
-        let pulses = pulses_for(&model, 400_000);
-        let expected = model.expected(pulses as f64);
-        let (counts, errors) = pair::counts(&model, pulses, 30 + seed as u64);
-        for (basis, theory) in [expected.key, expected.test].into_iter().enumerate() {
+    for (seed, (name, model, attack)) in cases().into_iter().enumerate() {
+        attack.check().unwrap();
+        let model_under = attack.apply(&model);
+        let pulses = pulses_for(&model_under, 150_000);
+        let expected = model_under.expected(pulses as f64);
+        let run = simulate(&model, &attack, pulses, 30 + seed as u64).unwrap();
+        let bases = [(run.key_counts, run.key_errors, expected.key), (run.test_counts, run.test_errors, expected.test)];
+        for (basis, (counts, errors, theory)) in bases.into_iter().enumerate() {
             for k in 0..2 {
                 let sigma = |ours: u64, theory: f64| (ours as f64 - theory) / theory.sqrt();
-                let (n, m) = (sigma(counts[basis][k], theory.counts[k]), sigma(errors[basis][k], theory.errors[k]));
-                assert!(n.abs() < 5.0 && m.abs() < 5.0, "model {seed} basis {basis} intensity {k}: {n} {m} sigma");
+                let (n, m) = (sigma(counts[k], theory.counts[k]), sigma(errors[k], theory.errors[k]));
+                assert!(n.abs() < 5.0 && m.abs() < 5.0, "{name} basis {basis} intensity {k}: {n} {m} sigma");
             }
         }
     }
+}
+
+/// What both devices saw of a block, chunk by chunk.
+fn photons(model: &LinkModel, pulses: u64) -> (Vec<Emissions>, Vec<Detections>) {
+    let mut emission = Transmitter::new(model.clone(), [9; 32]).emit(BlockId(1), pulses);
+    let mut reception = Receiver::new(model.clone(), [109; 32]).receive(BlockId(1), pulses);
+    let mut slot = 0;
+    let chunks = std::iter::from_fn(|| {
+        let (frame, sent) = emission.next_frame()?;
+        let seen = reception.accept(&frame).expect("an honest frame");
+        assert_eq!((sent.first_slot(), sent.last_slot()), (seen.first_slot(), seen.last_slot()));
+        assert_eq!((sent.first_slot(), sent.is_last()), (slot + 1, seen.is_last()));
+        slot = sent.last_slot();
+        Some((sent, seen))
+    });
+    let chunks = chunks.unzip();
+    assert!(slot == pulses && reception.is_complete());
+    chunks
+}
+
+#[test]
+fn clicks_that_cannot_be_are_refused() {
+    let (model, pulses) = small();
+    let (emissions, detections) = photons(&model, pulses);
+    let mut theirs = DetectionSifter::new();
+    let gaps: Vec<Vec<u8>> = detections.into_iter().map(|chunk| theirs.detections(chunk)).collect();
+    let mut ours = EmissionSifter::new(pulses);
+    let malformed = Err(AbortReason::Malformed("clicks"));
+    assert_eq!(ours.clicks(emissions.into_iter().next().unwrap(), &gaps[0][..gaps[0].len() - 1]), malformed);
+    let mut emissions = photons(&model, pulses).0.into_iter();
+    assert_eq!(ours.clicks(emissions.next().unwrap(), &gaps[0]), Ok(()));
+    // One click, 2^40 slots on.
+    assert_eq!(ours.clicks(emissions.next().unwrap(), &[1, 40, 255, 255, 255, 255, 255]), malformed);
+    assert_eq!(ours.clicks(emissions.next().unwrap(), &[]), malformed, "a chunk is left out");
+    assert!(ours.finish(&theirs.bases()).is_err());
 }
 
 #[test]

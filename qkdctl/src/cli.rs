@@ -35,6 +35,9 @@ enum Command {
     Links,
     /// Tell by exit code whether the node is healthy
     Health,
+    /// Compute what a link gives, and explain what it gave
+    #[command(subcommand)]
+    Link(LinkCommand),
     /// Make node folders from a topology
     #[command(subcommand)]
     Net(NetCommand),
@@ -50,6 +53,12 @@ enum Command {
     /// Handle the pools of a stopped node
     #[command(subcommand)]
     Pool(PoolCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum LinkCommand {
+    /// Answer a JSON array of links or counts from stdin by closed form, emulator and key-length formulas
+    Model,
 }
 
 #[derive(Debug, Subcommand)]
@@ -182,6 +191,7 @@ impl Cli {
             Command::Status => block_on(commands::status::status(&self.socket, output)),
             Command::Links => block_on(commands::status::links(&self.socket, output)),
             Command::Health => block_on(commands::status::health(&self.socket, output)),
+            Command::Link(LinkCommand::Model) => commands::link::model(),
             Command::Net(NetCommand::Render { topology, out, base_port }) => {
                 commands::net::render(&topology, &out, base_port, output)
             }

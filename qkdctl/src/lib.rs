@@ -6,6 +6,7 @@ pub mod client;
 mod commands;
 mod exit;
 pub mod kme_client;
+pub mod model;
 pub mod net;
 mod output;
 

@@ -18,6 +18,14 @@ pub enum AbortReason {
     /// The finite-key length is not above ten times what authentication costs.
     #[error("no key: the finite-key length is too short")]
     NoKey,
+    /// More key than the repeaterless bound lets a fibre of this length carry.
+    #[error("no key: {secret_bps:.0} bit/s is over the repeaterless bound of {plob_bps:.0} bit/s")]
+    OverPlob {
+        /// The block's rate.
+        secret_bps: f64,
+        /// The fibre's bound.
+        plob_bps: f64,
+    },
     /// No frame could be corrected.
     #[error("reconciliation failed")]
     ReconciliationFailed,
@@ -46,7 +54,7 @@ impl AbortReason {
     pub fn code(self) -> AbortCode {
         match self {
             Self::QberOverLimit { .. } => AbortCode::QberOverLimit,
-            Self::NoKey => AbortCode::NoKey,
+            Self::NoKey | Self::OverPlob { .. } => AbortCode::NoKey,
             Self::ReconciliationFailed => AbortCode::ReconciliationFailed,
             Self::VerificationFailed => AbortCode::VerificationFailed,
             Self::AuthenticationFailed => AbortCode::AuthenticationFailed,

@@ -5,7 +5,8 @@
 use super::abort::AbortReason;
 use super::engine::Told;
 use super::estimate;
-use super::finite_key::{self, BasisCounts, BlockCounts, Epsilons, Formula};
+use super::finite_key::forecast::Forecast;
+use super::finite_key::{self, BasisCounts, BlockCounts, Epsilons, Formula, KeyLength as _};
 use super::key::SiftedKey;
 use super::message::EstimateMessage;
 use super::plan::AUTHENTICATION_BITS;
@@ -50,16 +51,34 @@ impl BlockSession {
         let shannon = self.report.sifted.0 as f64 * finite_key::binary_entropy(qber.ratio());
         self.report.qber = Some(qber);
         self.report.f_ec = (shannon > 0.0).then(|| self.report.leak.0 as f64 / shannon);
-        let float = |pair: [u64; 2]| pair.map(|count| count as f64);
+        let basis =
+            |counts: [u64; 2], errors: [u64; 2]| BasisCounts { counts: counts.into(), errors: Some(errors.into()) };
         let block = BlockCounts {
-            mus: self.plan.model.mus,
-            ps: self.plan.model.ps,
-            key: BasisCounts { counts: float(counts), errors: float(errors) },
-            test: BasisCounts { counts: float(self.test.counts), errors: float(self.test.errors) },
+            mus: self.plan.model.mus.into(),
+            ps: self.plan.model.ps.into(),
+            key: basis(counts, errors),
+            test: basis(self.test.counts, self.test.errors),
             leak: self.report.leak.0 as f64,
         };
         let eps = Epsilons { secrecy: self.plan.eps_sec, correctness: self.plan.eps_cor };
-        let length = Formula::default().bounds(&block, eps).whole_bits();
+        let length = Formula::default().length(&block, eps).map_or(0, |bounds| bounds.whole_bits());
+        self.below_plob(length, eps)?;
         if length > GAIN_MIN * AUTHENTICATION_BITS && length <= total { Ok(length) } else { Err(AbortReason::NoKey) }
+    }
+
+    /// Refuses a length that no protocol can reach: it tells of counts that are not of this fibre.
+    fn below_plob(&self, length: u64, eps: Epsilons) -> Result<(), AbortReason> {
+        let model = &self.plan.model;
+        // With yields of an eavesdropper the model is not of its fibre. The block itself must not be
+        // asserted, since the other end had a say in its counts.
+        debug_assert!(
+            model.eve_pns.is_some() || Forecast::of(model, self.plan.pulses as f64, 1.0, eps).below_plob(),
+            "the model gives more key than its fibre can carry"
+        );
+        let secret_bps = length as f64 / self.plan.pulses as f64 * model.rate_hz;
+        match model.plob_bps() {
+            Some(plob_bps) if secret_bps > plob_bps => Err(AbortReason::OverPlob { secret_bps, plob_bps }),
+            _ => Ok(()),
+        }
     }
 }

@@ -5,7 +5,7 @@ use super::abort::AbortReason;
 use super::engine::{Corrector, Design, Teller};
 use super::key::SiftedKey;
 use super::message::EngineKind;
-use super::one_way;
+use super::{cascade, one_way};
 
 /// The transmitter's machine.
 ///
@@ -13,7 +13,8 @@ use super::one_way;
 /// If the key is too short for the engine.
 pub fn teller(kind: EngineKind, key: SiftedKey, design: &Design) -> Result<Box<dyn Teller>, AbortReason> {
     match kind {
-        EngineKind::Polar | EngineKind::Cascade => one_way::teller(key, design),
+        EngineKind::Polar => one_way::teller(key, design),
+        EngineKind::Cascade => Ok(cascade::teller(key, design)),
     }
 }
 
@@ -23,6 +24,7 @@ pub fn teller(kind: EngineKind, key: SiftedKey, design: &Design) -> Result<Box<d
 /// If the key is too short for the engine.
 pub fn corrector(kind: EngineKind, key: SiftedKey, design: &Design) -> Result<Box<dyn Corrector>, AbortReason> {
     match kind {
-        EngineKind::Polar | EngineKind::Cascade => one_way::corrector(key, design),
+        EngineKind::Polar => one_way::corrector(key, design),
+        EngineKind::Cascade => Ok(cascade::corrector(key, design)),
     }
 }

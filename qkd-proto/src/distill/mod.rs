@@ -11,6 +11,7 @@
 pub mod abort;
 mod account;
 pub mod amplify;
+pub mod cascade;
 pub mod choice;
 pub mod engine;
 pub mod engines;
@@ -29,6 +30,7 @@ pub mod reconcile;
 pub mod report;
 pub mod session;
 pub mod sift;
+pub mod simulate;
 mod transcript;
 mod transmit;
 pub mod verify;

@@ -7,10 +7,14 @@
 //! an eavesdropper choose her measurements by them. So an end keeps no photon of a chunk that both
 //! ends are done with: the transmitter three bits a click, the receiver two.
 
+use zeroize::Zeroize;
+
 use super::abort::AbortReason;
 use super::key::SiftedKey;
 use super::message::{EstimateMessage, SiftMessage};
 use crate::bits::BitString;
+use crate::kernel::Level;
+use crate::kernel::planes;
 use crate::optics::event::{Detections, Emissions, SETTING_BIT, SETTING_DECOY, SETTING_TEST};
 use crate::optics::frame::CLICKS_PER_CHUNK_MAX;
 use crate::optics::gap_code;
@@ -56,14 +60,20 @@ impl EmissionSifter {
         if slots.first().is_some_and(|&slot| slot < emissions.first_slot()) {
             return Err(malformed);
         }
-        self.keep(&emissions.settings(&slots));
+        let mut settings = emissions.settings(&slots);
+        self.keep(&settings);
+        settings.zeroize();
         self.last_click = slot;
         self.covered = emissions.last_slot();
         Ok(())
     }
 
-    fn keep(&mut self, settings: &[u8]) {
-        let column = |mask| SecretBits::new(settings.iter().map(|setting| setting & mask != 0).collect());
+    fn keep(&mut self, settings: &[u64]) {
+        let level = Level::best();
+        let column = |mask: u64| {
+            let words = planes::plane(level, settings, mask.trailing_zeros());
+            SecretBits::new(BitString::from_words(words, settings.len()))
+        };
         self.decoys.push(column(SETTING_DECOY));
         self.bases.push(column(SETTING_TEST));
         self.bits.push(column(SETTING_BIT));

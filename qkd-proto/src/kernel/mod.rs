@@ -8,7 +8,11 @@
 
 #![allow(unsafe_code, reason = "calls into code for processor features, behind a run-time check")]
 
+pub mod arrivals;
+pub mod field;
+pub mod planes;
 pub mod select;
+pub mod stream;
 
 /// What the processor can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

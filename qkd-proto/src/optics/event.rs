@@ -7,73 +7,52 @@ use std::fmt;
 
 use zeroize::Zeroize;
 
-use super::photon::Basis;
+use super::coins::{limit, middle, upper};
 use crate::bits::BitString;
-use crate::entropy::SeededEntropy;
+use crate::kernel::Level;
+use crate::kernel::stream::{self, LANES, WORDS};
 use crate::secret::SecretBits;
-
-/// Which of the two mean photon numbers a pulse had.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Intensity {
-    /// The brighter one.
-    Signal,
-    /// The weaker one.
-    Decoy,
-}
 
 /// Bits of a packed setting.
 pub(super) const SETTING_BITS: u32 = 3;
 /// In a packed setting: the decoy intensity.
-pub(crate) const SETTING_DECOY: u8 = 4;
+pub(crate) const SETTING_DECOY: u64 = 4;
 /// In a packed setting: the test basis.
-pub(crate) const SETTING_TEST: u8 = 2;
+pub(crate) const SETTING_TEST: u64 = 2;
 /// In a packed setting: the bit.
-pub(crate) const SETTING_BIT: u8 = 1;
-
-/// The transmitter's choices in one slot.
-#[derive(Clone, Copy)]
-pub struct Setting {
-    /// Mean photon number.
-    pub intensity: Intensity,
-    /// Basis.
-    pub basis: Basis,
-    /// Bit.
-    pub bit: bool,
-}
-
-impl Setting {
-    pub(super) fn pack(self) -> u8 {
-        let mask = |set, mask| if set { mask } else { 0 };
-        let intensity = mask(self.intensity == Intensity::Decoy, SETTING_DECOY);
-        intensity | mask(self.basis == Basis::Test, SETTING_TEST) | mask(self.bit, SETTING_BIT)
-    }
-}
+pub(crate) const SETTING_BIT: u64 = 1;
 
 /// How the transmitter draws, afterwards, what it sent in slots from which nothing arrived.
 ///
 /// INVARIANT: the draw is from the posterior `p_k (1 - S_k) / (1 - S)`; the prior instead would
 /// bias the decoy statistics.
 pub(super) struct LazySettings {
-    pub(super) key: [u8; 32],
-    pub(super) decoy: f64,
-    pub(super) key_basis: f64,
+    key: [u8; 32],
+    decoy: u64,
+    key_basis: u64,
 }
 
 impl LazySettings {
+    pub(super) fn new(key: [u8; 32], decoy: f64, key_basis: f64) -> Self {
+        Self { key, decoy: limit(decoy), key_basis: limit(key_basis) }
+    }
+
     /// The same draws, for the next chunk.
     pub(super) fn share(&self) -> Self {
         Self { key: self.key, ..*self }
     }
 
-    /// The setting of `slot`: ChaCha20 under 24 key bytes and the slot number as a keyed function.
-    fn setting(&self, slot: u64) -> Setting {
-        let mut key = self.key;
-        key[24..].copy_from_slice(&slot.to_le_bytes());
-        let mut coins = SeededEntropy::new(key);
-        let intensity = if coins.unit() < self.decoy { Intensity::Decoy } else { Intensity::Signal };
-        let basis = if coins.unit() < self.key_basis { Basis::Key } else { Basis::Test };
-        key.zeroize();
-        Setting { intensity, basis, bit: coins.next_u64() & 1 == 1 }
+    /// The packed settings of 16 slots: a keyed function of each slot's number.
+    fn settings(&self, level: Level, slots: &[u64; LANES]) -> [u64; LANES] {
+        let mut words = [0; WORDS];
+        stream::blocks(level, &self.key, slots, &mut words);
+        let settings = std::array::from_fn(|i| {
+            let word = stream::word_of(&words, i);
+            let decoy = if upper(word) < self.decoy { SETTING_DECOY } else { 0 };
+            decoy | if middle(word) < self.key_basis { 0 } else { SETTING_TEST } | word & SETTING_BIT
+        });
+        words.zeroize();
+        settings
     }
 }
 
@@ -115,25 +94,37 @@ impl Emissions {
     }
 
     /// The packed settings of `slots`, which rise and lie inside the chunk.
-    pub(crate) fn settings(&self, slots: &[u64]) -> Vec<u8> {
+    pub(crate) fn settings(&self, slots: &[u64]) -> Vec<u64> {
         let mut settings = vec![0; slots.len()];
         let mut empty = Vec::new();
         let mut next = 0;
         for &arrival in &self.arrivals {
-            while next < slots.len() && slots[next] < arrival >> SETTING_BITS {
+            let at = arrival >> SETTING_BITS;
+            let Some(&(mut slot)) = slots.get(next) else { break };
+            while slot < at {
                 empty.push(next);
                 next += 1;
+                slot = slots.get(next).copied().unwrap_or(u64::MAX);
             }
             // Without a branch: whether the receiver was live for this photon cannot be predicted.
-            let Some(&slot) = slots.get(next) else { break };
-            settings[next] = arrival as u8 & (SETTING_DECOY | SETTING_TEST | SETTING_BIT);
-            next += usize::from(slot == arrival >> SETTING_BITS);
+            if let Some(setting) = settings.get_mut(next) {
+                *setting = arrival & (SETTING_DECOY | SETTING_TEST | SETTING_BIT);
+            }
+            next = next.wrapping_add(usize::from(slot == at));
         }
         empty.extend(next..slots.len());
-        for index in empty {
-            settings[index] = self.lazy.setting(slots[index]).pack();
-        }
+        self.draw_empty(slots, &empty, &mut settings);
         settings
+    }
+
+    fn draw_empty(&self, slots: &[u64], empty: &[usize], settings: &mut [u64]) {
+        let level = Level::best();
+        for some in empty.chunks(LANES) {
+            let mut asked = [0; LANES];
+            asked.iter_mut().zip(some).for_each(|(asked, &index)| *asked = slots[index]);
+            let drawn = self.lazy.settings(level, &asked);
+            drawn.iter().zip(some).for_each(|(drawn, &index)| settings[index] = *drawn);
+        }
     }
 }
 

@@ -6,6 +6,9 @@
 //! The emulation has no physical security: whoever reads the photon frames reads the bits. The
 //! daemon's device seals them like any other traffic.
 
+pub mod catalogue;
+mod coins;
+mod detector;
 pub mod eavesdropper;
 pub mod event;
 pub mod frame;
@@ -13,7 +16,9 @@ pub(crate) mod gap_code;
 pub mod model;
 pub mod photon;
 pub mod preset;
+pub mod rates;
 pub mod receiver;
+pub mod seeded;
 pub mod table;
 pub mod transmitter;
 

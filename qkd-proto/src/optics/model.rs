@@ -3,6 +3,8 @@
 //! checked model is finite. Formulas: phase-randomised weak coherent pulses, background and dead
 //! time as in Ma et al. 2005 and Rusca et al. 2018, App. B3.
 
+use super::rates;
+
 /// Physical parameters of one link; index 0 is the signal intensity, 1 the decoy.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LinkModel {
@@ -128,6 +130,14 @@ impl LinkModel {
     /// Loss of fibre, connectors and receiver optics, in dB.
     pub fn loss_db(&self) -> f64 {
         self.alpha_db_km * self.length_km + self.extra_loss_db
+    }
+
+    /// Most secret bits per second of any protocol without a repeater over this fibre (PLOB); `None` if
+    /// it loses nothing, where there is no bound. Connectors and detectors are the ends' own: they do
+    /// not lower it.
+    pub fn plob_bps(&self) -> Option<f64> {
+        let transmittance = 10f64.powf(-self.alpha_db_km * self.length_km / 10.0);
+        Some(self.rate_hz * rates::plob(transmittance)).filter(|bound| bound.is_finite())
     }
 
     /// Transmittance from the transmitter to a click.

@@ -12,7 +12,7 @@ pub const LAB_BLOCK_KEY_BITS: u64 = (1 << 18) + 3_000;
 /// Expected key-basis bits of a block of the other presets.
 pub const FULL_BLOCK_KEY_BITS: u64 = 1 << 24;
 /// Most pulses of a block: the share of a year of link time that tests of slots can still hold.
-pub const PULSES_MAX: u64 = 1 << 52;
+pub const PULSES_MAX: u64 = crate::kernel::arrivals::NEVER;
 
 /// A named link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

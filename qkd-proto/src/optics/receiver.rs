@@ -1,68 +1,74 @@
-//! The receiver's emulated device: adds dark clicks, afterpulses, dead time, its own basis and
-//! misalignment to the photons that come. In: a model, a seed, photon frames in order. Out: the
-//! clicks of each frame's slots. Always: hostile frames end in an error, and a chunk holds outcomes
-//! only.
-
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+//! The receiver's emulated device. In: a model, a seed, photon frames in order. Out: the clicks of
+//! each frame's slots. Always: hostile frames end in an error, and a chunk holds outcomes only.
 
 use zeroize::Zeroize;
 
-use super::eavesdropper::InterceptResend;
+use super::coins::Coins;
+use super::detector::Detectors;
+use super::eavesdropper::{Attack, InterceptResend};
 use super::event::Detections;
 use super::frame::{self, FrameError};
 use super::gap_code;
 use super::model::LinkModel;
-use super::photon::{Basis, Channel, Fibre, Photon};
-use super::transmitter::Gaps;
+use super::photon::{Channel, Photons};
+use crate::bits::BitString;
 use crate::crypto;
-use crate::entropy::{SeededEntropy, draw};
 use crate::id::BlockId;
+use crate::kernel::Level;
+use crate::kernel::planes;
 use crate::secret::SecretBits;
 
 /// The emulated detectors of one link.
 pub struct Receiver {
     model: LinkModel,
+    attack: Attack,
     seed: [u8; 32],
 }
 
 impl Receiver {
     /// Detectors with this model and seed; the transmitter's seed must be another.
     pub fn new(model: LinkModel, seed: [u8; 32]) -> Self {
-        Self { model, seed }
+        Self { model, attack: Attack::default(), seed }
     }
 
-    /// Starts a block of `pulses` pulses through the model's own channel (with its eavesdropper).
+    /// The same under an attack; the transmitter must be under it too.
+    #[must_use]
+    pub fn under(mut self, attack: &Attack) -> Self {
+        self.attack = attack.clone();
+        self
+    }
+
+    /// Starts a block of `pulses` pulses through the model's own channel and the attack.
     pub fn receive(&self, block: BlockId, pulses: u64) -> Reception {
         let seed = crypto::sha256(&[&self.seed, b"eavesdropper", &block.0.to_be_bytes()]);
-        let channel: Box<dyn Channel> = if self.model.eve_ir > 0.0 {
-            Box::new(InterceptResend::new(self.model.eve_ir, self.model.eve_key_basis, seed))
-        } else {
-            Box::new(Fibre)
-        };
-        self.receive_through(channel, block, pulses)
+        let (mut seeds, mut channels) = (Coins::new(seed), Vec::<Box<dyn Channel>>::new());
+        let (model, attack) = (&self.model, &self.attack);
+        if model.eve_ir > 0.0 {
+            channels.push(Box::new(InterceptResend::new(model.eve_ir, model.eve_key_basis, None, seeds.seed())));
+        }
+        if attack.intercept > 0.0 {
+            let resend = InterceptResend::new(attack.intercept, attack.key_basis, attack.burst, seeds.seed());
+            channels.push(Box::new(resend));
+        }
+        self.receive_through(channels, block, pulses)
     }
 
-    /// Starts a block through another channel.
-    pub fn receive_through(&self, channel: Box<dyn Channel>, block: BlockId, pulses: u64) -> Reception {
-        let mut coins = SeededEntropy::new(crypto::sha256(&[&self.seed, &block.0.to_be_bytes()]));
-        let dark = Gaps::new(self.model.p_dark);
-        let next_dark = [0; 2].map(|_: u8| dark.draw(&mut coins));
-        let dead_slots = (self.model.dead_s * self.model.rate_hz).round();
+    /// Starts a block through other channels, one after the other.
+    pub fn receive_through(&self, channels: Vec<Box<dyn Channel>>, block: BlockId, pulses: u64) -> Reception {
+        let seed = crypto::sha256(&[&self.seed, &block.0.to_be_bytes()]);
+        let model = LinkModel { p_dark: self.attack.apply(&self.model).p_dark, ..self.model.clone() };
         Reception {
-            background: Background { dark, next_dark, afterpulses: BinaryHeap::new() },
-            dead_slots: if self.model.dead_s > 0.0 { (dead_slots as u64).max(1) } else { 0 },
-            afterpulse_slots: (self.model.tau_ap_s * self.model.rate_hz).max(1e-9),
-            model: self.model.clone(),
-            channel,
-            coins: SeededEntropy::new(draw(&mut coins)),
+            detectors: Detectors::new(&model, seed),
+            model,
+            attack: self.attack.clone(),
+            channels,
+            level: Level::best(),
             pulses,
             slot: 0,
-            free_at: 0,
             due: Some(0),
             sequence: 0,
             last_click: 0,
-            clicks: Vec::new(),
+            store: Vec::new(),
         }
     }
 }
@@ -73,55 +79,22 @@ impl Drop for Receiver {
     }
 }
 
-/// Clicks without a photon, in order of slots (which count from 1).
-struct Background {
-    dark: Gaps,
-    next_dark: [u64; 2],
-    afterpulses: BinaryHeap<Reverse<u64>>,
-}
-
-impl Background {
-    /// The next slot with a background click.
-    fn next(&self) -> u64 {
-        let afterpulse = self.afterpulses.peek().map_or(u64::MAX, |slot| slot.0);
-        self.next_dark[0].min(self.next_dark[1]).min(afterpulse)
-    }
-
-    /// Which detectors click in `slot`, and on to the clicks after it.
-    fn take(&mut self, slot: u64, coins: &mut SeededEntropy) -> [bool; 2] {
-        let mut clicks = [false; 2];
-        for (next, click) in self.next_dark.iter_mut().zip(&mut clicks) {
-            if *next == slot {
-                *click = true;
-                *next = next.saturating_add(self.dark.draw(coins));
-            }
-        }
-        while self.afterpulses.peek().is_some_and(|next| next.0 == slot) {
-            self.afterpulses.pop();
-            clicks[usize::from(coins.next_u64() & 1 == 1)] = true;
-        }
-        clicks
-    }
-}
-
 /// One block coming in.
 pub struct Reception {
     model: LinkModel,
-    channel: Box<dyn Channel>,
-    coins: SeededEntropy,
-    background: Background,
-    dead_slots: u64,
-    afterpulse_slots: f64,
+    attack: Attack,
+    channels: Vec<Box<dyn Channel>>,
+    detectors: Detectors,
+    level: Level,
     pulses: u64,
     /// Last slot of the frames so far.
     slot: u64,
-    free_at: u64,
     /// Number of the frame that is due; `None` after the last, and after one that was refused.
     due: Option<u32>,
     sequence: u32,
     last_click: u64,
-    /// Clicks of the frame at hand: slot, basis, bit.
-    clicks: Vec<u64>,
+    /// Room for a frame's photons.
+    store: Vec<u64>,
 }
 
 impl Reception {
@@ -143,11 +116,20 @@ impl Reception {
         if header.last != (header.span == left) {
             return Err(FrameError::Malformed);
         }
-        let first_slot = self.slot + 1;
-        self.measure(body, self.slot + header.span)?;
+        let (first_slot, end) = (self.slot + 1, self.slot + header.span);
+        let mut photons = self.open(body, end)?;
+        if self.attack.cut {
+            photons.lose_all();
+        }
+        self.channels.iter_mut().for_each(|channel| channel.transit(&mut photons));
+        if let Some(drift) = self.attack.drift {
+            // The middle of a frame stands for all of it: alignment drifts slowly.
+            self.detectors.misalign(self.model.e_mis + drift.at(self.slot + header.span / 2));
+        }
+        self.slot = end;
         self.sequence = header.sequence.checked_add(1).ok_or(FrameError::Malformed)?;
         self.due = if header.last { None } else { Some(self.sequence) };
-        Ok(self.chunk(first_slot, header.last))
+        Ok(self.measure(photons, first_slot, header.last))
     }
 
     /// True once the last frame was taken.
@@ -155,75 +137,40 @@ impl Reception {
         self.slot == self.pulses
     }
 
-    fn measure(&mut self, body: &[u8], end: u64) -> Result<(), FrameError> {
-        let mut photons = Vec::new();
-        frame::read_photons(body, &mut photons)?;
+    /// A frame's photons, with slots in place of gaps.
+    fn open(&mut self, body: &[u8], end: u64) -> Result<Photons, FrameError> {
+        let mut items = std::mem::take(&mut self.store);
+        frame::read_photons(body, &mut items)?;
         let mut slot = self.slot;
-        for packed in photons {
-            let gap = packed >> 2;
-            if gap > end - slot {
+        for item in &mut items {
+            if *item >> 2 > end - slot {
+                items.zeroize();
                 return Err(FrameError::Malformed);
             }
-            slot += gap;
-            self.background_until(slot);
-            let basis = if packed & 2 == 0 { Basis::Key } else { Basis::Test };
-            let photon = self.channel.transit(Photon::prepare(basis, packed & 1 == 1));
-            let clicks = self.background.take(slot, &mut self.coins);
-            self.detect(slot, photon, clicks);
+            slot += *item >> 2;
+            *item = slot << 2 | *item & 3;
         }
-        self.background_until(end + 1);
-        self.slot = end;
-        Ok(())
+        Ok(Photons::new(items))
     }
 
-    fn chunk(&mut self, first_slot: u64, last: bool) -> Detections {
-        let bases = self.clicks.iter().map(|click| click & 2 != 0).collect();
-        let bits = SecretBits::new(self.clicks.iter().map(|click| click & 1 != 0).collect());
-        for click in &mut self.clicks {
+    fn measure(&mut self, mut photons: Photons, first_slot: u64, last: bool) -> Detections {
+        let clicks = self.detectors.sweep(&mut photons, self.slot);
+        self.store = photons.into_store();
+        let plane = |clicks: &[u64], bit| BitString::from_words(planes::plane(self.level, clicks, bit), clicks.len());
+        let (bases, bits) = (plane(clicks, 1), SecretBits::new(plane(clicks, 0)));
+        for click in clicks.iter_mut() {
             let slot = *click >> 2;
             *click = slot - self.last_click;
             self.last_click = slot;
         }
         let mut gaps = Vec::new();
-        gap_code::encode(&mut gaps, &self.clicks, 0);
-        self.clicks.clear();
+        gap_code::encode(&mut gaps, clicks, 0);
         Detections { gaps, bases, bits, first_slot, last_slot: self.slot, last }
-    }
-
-    /// Background clicks in slots below `limit`.
-    fn background_until(&mut self, limit: u64) {
-        while self.background.next() < limit {
-            let slot = self.background.next();
-            let clicks = self.background.take(slot, &mut self.coins);
-            self.detect(slot, None, clicks);
-        }
-    }
-
-    fn detect(&mut self, slot: u64, photon: Option<Photon>, mut clicks: [bool; 2]) {
-        if slot < self.free_at || self.clicks.len() >= frame::CLICKS_PER_CHUNK_MAX {
-            return;
-        }
-        let basis = if self.coins.unit() < self.model.pz_b { Basis::Key } else { Basis::Test };
-        if let Some(photon) = photon {
-            let flip = self.coins.unit() < self.model.e_mis;
-            clicks[usize::from(photon.measure(basis, &mut self.coins) != flip)] = true;
-        }
-        let bit = match clicks {
-            [false, false] => return,
-            [true, true] => self.coins.next_u64() & 1 == 1,
-            [_, one] => one,
-        };
-        self.clicks.push(slot << 2 | u64::from(basis == Basis::Test) << 1 | u64::from(bit));
-        self.free_at = slot + self.dead_slots + 1;
-        if self.coins.unit() < self.model.p_ap {
-            let delay = -(1.0 - self.coins.unit()).ln() * self.afterpulse_slots;
-            self.background.afterpulses.push(Reverse(self.free_at + delay as u64));
-        }
     }
 }
 
 impl Drop for Reception {
     fn drop(&mut self) {
-        self.clicks.zeroize();
+        self.store.zeroize();
     }
 }

@@ -11,11 +11,11 @@ use crate::distill::message::{BlockMessage, EngineKind};
 use crate::distill::plan::{BlockPlan, LeakRule, QBER_LIMIT, Role};
 use crate::distill::report::BlockOutcome;
 use crate::distill::session::{BlockEffect, BlockInput, BlockSession};
-use crate::distill::sift::{DetectionSifter, EmissionSifter};
 use crate::id::BlockId;
 use crate::labels;
 use crate::mac::{AuthTag, HashValue, PadStock, RunningHash};
 use crate::optics::PhotonBatch;
+use crate::optics::eavesdropper::Attack;
 use crate::optics::model::LinkModel;
 use crate::optics::receiver::{Receiver, Reception};
 use crate::optics::transmitter::{Emission, Transmitter};
@@ -104,13 +104,13 @@ pub fn plan(model: &LinkModel, pulses: u64, entropy: u8) -> BlockPlan {
     }
 }
 
-/// The devices of both ends.
-fn devices(model: &LinkModel, pulses: u64, seed: u64) -> (Emission, Reception) {
+/// The devices of both ends under an attack.
+fn devices(model: &LinkModel, attack: &Attack, pulses: u64, seed: u64) -> (Emission, Reception) {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let emission = Transmitter::new(model.clone(), bytes).emit(BlockId(1), pulses);
+    let emission = Transmitter::new(model.clone(), bytes).under(attack).emit(BlockId(1), pulses);
     bytes[31] = 1;
-    (emission, Receiver::new(model.clone(), bytes).receive(BlockId(1), pulses))
+    (emission, Receiver::new(model.clone(), bytes).under(attack).receive(BlockId(1), pulses))
 }
 
 /// One end, with the part of a node that makes and checks tags.
@@ -187,12 +187,13 @@ impl End {
     }
 }
 
-/// Runs a block by these plans of the transmitter and the receiver.
+/// Runs a block by these plans of the transmitter and the receiver, under an attack that they do not
+/// know of.
 ///
 /// # Panics
 /// If the emulated devices refuse each other's frames: a defect.
-pub fn distil(model: &LinkModel, plans: [BlockPlan; 2], seed: u64, wire: &mut dyn Wire) -> [End; 2] {
-    let (mut emission, mut reception) = devices(model, plans[0].pulses, seed);
+pub fn distil(model: &LinkModel, attack: &Attack, plans: [BlockPlan; 2], seed: u64, wire: &mut dyn Wire) -> [End; 2] {
+    let (mut emission, mut reception) = devices(model, attack, plans[0].pulses, seed);
     let [ours, theirs] = plans;
     let mut pair = Pair {
         ends: [End::new(Role::Transmitter, ours), End::new(Role::Receiver, theirs)],
@@ -232,23 +233,4 @@ impl Pair {
         let sent = self.ends[usize::from(role == Role::Receiver)].handle(input, wire);
         self.under_way.extend(sent.into_iter().map(|bytes| (role, bytes)));
     }
-}
-
-/// Sifted bits and errors of a block by basis (key, test) and intensity (signal, decoy): both records
-/// sifted in the open.
-///
-/// # Panics
-/// If the emulated devices refuse each other's frames: a defect.
-pub fn counts(model: &LinkModel, pulses: u64, seed: u64) -> ([[u64; 2]; 2], [[u64; 2]; 2]) {
-    let (mut emission, mut reception) = devices(model, pulses, seed);
-    let (mut ours, mut theirs) = (EmissionSifter::new(pulses), DetectionSifter::default());
-    while let Some((frame, chunk)) = emission.next_frame() {
-        let seen = reception.accept(&frame).expect("an honest frame");
-        ours.clicks(chunk, &theirs.detections(seen)).expect("honest clicks");
-    }
-    let (ours, kept, tested) = ours.finish(&theirs.bases()).expect("honest bases");
-    let (theirs, estimate) = theirs.finish(&kept).expect("an honest sift");
-    assert_eq!(tested, estimate.counts);
-    let (counts, errors) = ours.compare(&theirs);
-    ([counts, estimate.counts], [errors, estimate.errors])
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod fault;
 pub(crate) mod key;
+pub(crate) mod link;
 pub(crate) mod net;
 pub(crate) mod pool;
 pub(crate) mod status;

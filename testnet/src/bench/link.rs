@@ -4,6 +4,7 @@
 use qkd_proto::distill::job::{Job, JobResult};
 use qkd_proto::distill::message::EngineKind;
 use qkd_proto::distill::plan::Role;
+use qkd_proto::optics::eavesdropper::Attack;
 use qkd_proto::optics::model::LinkModel;
 use qkd_proto::optics::preset::{Preset, pulses_for};
 use qkd_proto::quantity::Qber;
@@ -160,7 +161,7 @@ fn blocks() -> Vec<Row> {
             let plans = [pair::plan(&model, pulses, 1), pair::plan(&model, pulses, 2)];
             let mut meter = Meter::default();
             let start = thread_seconds();
-            let ends = pair::distil(&model, plans, 1, &mut meter);
+            let ends = pair::distil(&model, &Attack::default(), plans, 1, &mut meter);
             let whole = thread_seconds() - start;
             let report = &ends[0].outcome().report;
             let row = |what: &str, value, unit| Row::new(format!("block_{preset}_{length_km}km_{what}"), value, unit);
