@@ -37,7 +37,7 @@ fn an_honest_lab_block_gives_one_key_to_both_ends() {
     println!("{report:?}");
     assert_eq!((transmitter.tags, receiver.tags), (1, 1));
     assert_eq!(report, receiver.outcome().report);
-    assert!(report.f_ec.unwrap() < 1.65, "f_EC {:?}", report.f_ec);
+    assert!(report.f_ec.unwrap() < 1.7, "f_EC {:?}", report.f_ec);
     let fraction = report.secret.0 as f64 / report.sifted.0 as f64;
     println!("secret fraction {fraction:.3}");
     assert!(fraction > 0.3, "{fraction} secret bits per sifted bit");

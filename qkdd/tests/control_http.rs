@@ -14,7 +14,7 @@ fn status(alarms: Vec<AlarmReply>) -> StatusReply {
     let text = r#"{"schema":1,"node":"alice","network":"t","version":"0.1.0","incarnation":1,"uptime_s":2,
         "links":[{"name":"a-b","peer":"b","role":"transmitter","device":"simulated","dilution":1.0,"state":"up",
         "authentication":"pool","qber":0.01,"skr_bps":1.0,"store_bytes":7,"store_peer_bytes":7,"capacity_bytes":9,
-        "blocks_ok":1,"blocks_aborted":0,"last_abort":null,"spent_relay_bytes":0,"spent_auth_bytes":0,"faults":[]}],
+        "sifted_bits":9,"secret_bits":1,"blocks_ok":1,"blocks_aborted":0,"last_abort":null,"spent_relay_bytes":0,"spent_auth_bytes":0,"faults":[]}],
         "nodes_known":["alice"],"saes":[],"keys_waiting":0,"alarms":[]}"#;
     StatusReply { alarms, ..serde_json::from_str(text).expect("a status") }
 }

@@ -239,7 +239,9 @@ fn hashes_of(link: &Link, generation: u32) -> Option<[RunningHash; 2]> {
 
 /// The plan of a block; `None` where the device makes the key itself.
 fn block_plan(link: &Link, block: BlockId, seed: [u8; 32]) -> Option<BlockPlan> {
-    let DevicePlan::Simulated { model, pulses } = &link.plan.device else { return None };
+    let (DevicePlan::Simulated { model, pulses } | DevicePlan::Seeded { model, pulses }) = &link.plan.device else {
+        return None;
+    };
     Some(BlockPlan {
         link: link.roster.id.clone(),
         transmitter: link.roster.transmitter.clone(),

@@ -65,7 +65,9 @@ impl LinkPlan {
     /// Wall time of one block's measurement.
     pub fn block_time(&self) -> Duration {
         let link_time = match &self.device {
-            DevicePlan::Simulated { model, pulses } => *pulses as f64 / model.rate_hz,
+            DevicePlan::Simulated { model, pulses } | DevicePlan::Seeded { model, pulses } => {
+                *pulses as f64 / model.rate_hz
+            }
             DevicePlan::Table { rate_bps, .. } => TABLE_BLOCK_BITS.0 as f64 / rate_bps,
             // Modules keep the time of the world.
             DevicePlan::Etsi014 { wait } => return *wait,
@@ -79,6 +81,13 @@ impl LinkPlan {
 pub enum DevicePlan {
     /// The emulated decoy-BB84 device.
     Simulated {
+        /// Its physics.
+        model: LinkModel,
+        /// Pulses per block, fixed in advance.
+        pulses: u64,
+    },
+    /// The same, but both ends derive the whole emulation from the session's secret and send no photon.
+    Seeded {
         /// Its physics.
         model: LinkModel,
         /// Pulses per block, fixed in advance.
@@ -103,6 +112,7 @@ impl DevicePlan {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Simulated { .. } => "simulated",
+            Self::Seeded { .. } => "seeded",
             Self::Table { .. } => "table",
             Self::Etsi014 { .. } => "etsi014",
         }

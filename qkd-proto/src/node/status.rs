@@ -72,7 +72,7 @@ fn link_reply(link: &Link) -> LinkReply {
         DevicePlan::Table { rate_bps, qber } => (Some(*qber), Some(*rate_bps)),
         // Modules tell neither.
         DevicePlan::Etsi014 { .. } => (None, None),
-        DevicePlan::Simulated { .. } => {
+        DevicePlan::Simulated { .. } | DevicePlan::Seeded { .. } => {
             (report.and_then(|report| report.qber.or(report.qber_test)).map(f64::from), report.map(secret_rate_bps))
         }
     };

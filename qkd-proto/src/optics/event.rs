@@ -97,20 +97,23 @@ impl Emissions {
     pub(crate) fn settings(&self, slots: &[u64]) -> Vec<u64> {
         let mut settings = vec![0; slots.len()];
         let mut empty = Vec::new();
-        let mut next = 0;
+        let slot_at = |index: usize| slots.get(index).copied().unwrap_or(u64::MAX);
+        // One slot is read ahead, so that no step waits for memory.
+        let (mut next, mut slot, mut ahead) = (0, slot_at(0), slot_at(1));
         for &arrival in &self.arrivals {
             let at = arrival >> SETTING_BITS;
-            let Some(&(mut slot)) = slots.get(next) else { break };
             while slot < at {
                 empty.push(next);
                 next += 1;
-                slot = slots.get(next).copied().unwrap_or(u64::MAX);
+                (slot, ahead) = (ahead, slot_at(next + 1));
             }
             // Without a branch: whether the receiver was live for this photon cannot be predicted.
-            if let Some(setting) = settings.get_mut(next) {
-                *setting = arrival & (SETTING_DECOY | SETTING_TEST | SETTING_BIT);
-            }
-            next = next.wrapping_add(usize::from(slot == at));
+            let Some(setting) = settings.get_mut(next) else { break };
+            *setting = arrival & (SETTING_DECOY | SETTING_TEST | SETTING_BIT);
+            let hit = slot == at;
+            next = next.wrapping_add(usize::from(hit));
+            slot = std::hint::select_unpredictable(hit, ahead, slot);
+            ahead = slot_at(next.wrapping_add(1));
         }
         empty.extend(next..slots.len());
         self.draw_empty(slots, &empty, &mut settings);

@@ -7,7 +7,7 @@ use super::section::Section;
 use super::unit::Unit;
 
 /// Names of the devices.
-const DEVICES: [&str; 3] = ["simulated", "table", "etsi014"];
+const DEVICES: [&str; 4] = ["simulated", "seeded", "table", "etsi014"];
 /// Keys of `device = "table"`.
 const TABLE_KEYS: [&str; 2] = ["rate", "qber"];
 
@@ -16,6 +16,8 @@ const TABLE_KEYS: [&str; 2] = ["rate", "qber"];
 pub enum DeviceSettings {
     /// The emulated optics.
     Simulated,
+    /// The emulated optics, derived at both ends from one secret: for many nodes on one machine.
+    Seeded,
     /// Emulated key at a published rate, without optics.
     Table {
         /// Secret bits per second of link time.
@@ -48,6 +50,7 @@ impl DeviceSettings {
         }
         match device {
             "simulated" => Some(Self::Simulated),
+            "seeded" => Some(Self::Seeded),
             "table" => {
                 for key in TABLE_KEYS.into_iter().filter(|&key| !link.has(key)) {
                     link.fault(key, "is missing: device = \"table\" needs rate, as \"2.1kbit/s\", and qber, as 0.023");
@@ -64,6 +67,6 @@ impl DeviceSettings {
 
     /// True if the link's physical parameters count.
     pub(super) fn has_optics(&self) -> bool {
-        matches!(self, Self::Simulated)
+        matches!(self, Self::Simulated | Self::Seeded)
     }
 }

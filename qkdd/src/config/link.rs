@@ -120,7 +120,10 @@ impl LinkSettings {
         let has_optics = device.as_ref().is_some_and(DeviceSettings::has_optics);
         let overrides = PhysicalOverrides::read(link);
         if device.is_some() && !has_optics && overrides != PhysicalOverrides::default() {
-            link.fault("device", "is not \"simulated\", so physical parameters have no effect: remove them");
+            link.fault(
+                "device",
+                "is neither \"simulated\" nor \"seeded\", so physical parameters have no effect: remove them",
+            );
         }
         let preset = link.text("preset").unwrap_or(PRESET_DEFAULT);
         if !PRESETS.contains(&preset) {

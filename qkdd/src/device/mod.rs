@@ -10,6 +10,7 @@ mod module;
 mod photon_frame;
 mod plan;
 mod receiver;
+mod seeded;
 mod table;
 mod transmitter;
 

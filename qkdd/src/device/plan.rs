@@ -14,6 +14,7 @@ use super::PhotonDevice;
 use super::fault::FaultSlot;
 use super::module::{KmeClient, ModuleReceiver, ModuleTransmitter};
 use super::receiver::PhotonReceiver;
+use super::seeded::SeededOptics;
 use super::table::RateTable;
 use super::transmitter::PhotonTransmitter;
 use crate::config::{DeviceSettings, LinkSettings, ModuleSettings};
@@ -43,6 +44,7 @@ pub struct DeviceSetup {
 
 enum Apparatus {
     Optics(LinkModel, u64),
+    Seeded(LinkModel, u64),
     Table,
     Module(KmeClient, ModuleSettings),
 }
@@ -64,6 +66,10 @@ impl DeviceSetup {
                 let (model, pulses) = optics(settings)?;
                 Apparatus::Optics(model, pulses)
             }
+            DeviceSettings::Seeded => {
+                let (model, pulses) = optics(settings)?;
+                Apparatus::Seeded(model, pulses)
+            }
             DeviceSettings::Table { .. } => Apparatus::Table,
         };
         let block_time = link_plan(settings)?.block_time();
@@ -79,7 +85,7 @@ impl DeviceSetup {
     pub(super) fn fault_slot(&self) -> FaultSlot {
         let model = match &self.apparatus {
             Apparatus::Optics(model, _) => Some(model.clone()),
-            Apparatus::Table | Apparatus::Module(..) => None,
+            Apparatus::Seeded(..) | Apparatus::Table | Apparatus::Module(..) => None,
         };
         let emulated = !matches!(self.apparatus, Apparatus::Module(..));
         FaultSlot::new(model, self.transmits, emulated)
@@ -92,6 +98,7 @@ impl DeviceSetup {
                 Box::new(PhotonTransmitter::new(model, pulses, block_time, seed))
             }
             (Apparatus::Optics(model, pulses), false) => Box::new(PhotonReceiver::new(model, pulses, seed)),
+            (Apparatus::Seeded(model, pulses), _) => Box::new(SeededOptics::new(model, pulses, block_time, transmits)),
             (Apparatus::Table, _) => Box::new(RateTable::new(link, block_time)),
             (Apparatus::Module(client, settings), true) => Box::new(ModuleTransmitter::new(client, settings)),
             (Apparatus::Module(client, settings), false) => Box::new(ModuleReceiver::new(client, settings)),
@@ -127,6 +134,10 @@ fn device_plan(settings: &LinkSettings) -> Result<DevicePlan, PlanError> {
         DeviceSettings::Simulated => {
             let (model, pulses) = optics(settings)?;
             Ok(DevicePlan::Simulated { model, pulses })
+        }
+        DeviceSettings::Seeded => {
+            let (model, pulses) = optics(settings)?;
+            Ok(DevicePlan::Seeded { model, pulses })
         }
     }
 }
