@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use qkd_proto::distill::plan::LeakRule;
+use qkd_proto::distill::plan::Distillation;
 use qkd_proto::id::LinkId;
 use qkd_proto::node::settings::{DevicePlan, LinkPlan};
 use qkd_proto::optics::model::{LinkModel, ModelError};
@@ -120,8 +120,7 @@ pub fn link_plan(settings: &LinkSettings) -> Result<LinkPlan, PlanError> {
         psk: SecretBytes::copy_of(settings.psk.expose()),
         device: device_plan(settings)?,
         dilution: settings.dilution,
-        engine: None,
-        leak: LeakRule::default(),
+        distillation: settings.distillation,
         capacity_bytes: settings.capacity_bytes,
         faults,
     })
