@@ -151,9 +151,10 @@ pub(super) fn secret_rate_bps(report: &BlockReport) -> f64 {
 fn summary(report: &BlockReport) -> String {
     let qber = report.qber.or(report.qber_test).unwrap_or_default();
     let f_ec = report.f_ec.unwrap_or_default();
-    let rule = report.account.as_ref().map_or(String::new(), |account| {
-        format!(" ({}, {})", account.formula, account.acceptance.name())
-    });
+    let rule = report
+        .account
+        .as_ref()
+        .map_or(String::new(), |account| format!(" ({}, {})", account.formula, account.acceptance.name()));
     format!(
         "sifted {}, QBER {qber}, {} f_EC {f_ec:.2}, leak {}, secret {}{rule}",
         report.sifted, report.engine, report.leak, report.secret
