@@ -113,7 +113,9 @@ impl Frame {
         let found = &mut self.found;
         match self.asked {
             Asked::Blocks(pass) => {
-                (0..self.trees[pass].blocks()).for_each(|block| self.trees[pass].learn_block(block, next()));
+                (0..self.trees[pass].blocks())
+                    .filter(|_| next())
+                    .for_each(|block| self.trees[pass].learn_odd_block(block));
             }
             Asked::Halves => {
                 for (pass, tree) in self.trees.iter_mut().enumerate() {
@@ -163,7 +165,7 @@ impl Frame {
         if self.budget == 0 {
             return Asked::Nothing(false);
         }
-        if self.trees.iter_mut().any(Tree::is_open) {
+        if self.trees.iter().any(Tree::is_open) {
             return Asked::Halves;
         }
         if let Some(block) = plan.blocks.get(self.trees.len()) {
