@@ -103,13 +103,9 @@ impl Frame {
         }
     }
 
-    /// Takes the parities of differences of what was asked, `at` the first of them; moves `at` on.
-    /// The receiver's end corrects its bits.
-    pub(super) fn learn(&mut self, plan: &Plan, differences: &Parities, at: &mut usize, corrects: bool) {
-        let mut next = || {
-            *at += 1;
-            differences.get(*at - 1)
-        };
+    /// Takes from `next` the parities of differences of what was asked. The receiver's end corrects
+    /// its bits.
+    pub(super) fn learn(&mut self, plan: &Plan, mut next: impl FnMut() -> bool, corrects: bool) {
         let found = &mut self.found;
         match self.asked {
             Asked::Blocks(pass) => {
