@@ -138,7 +138,10 @@ impl Flight {
             let Some(passed) = work.passed() else { continue };
             self.kept.set(*frame, passed);
             if let Some(corrected) = &mut self.corrected {
-                corrected[self.places[*frame].range()].copy_from_slice(work.bits());
+                corrected[self.places[*frame].range()]
+                    .iter_mut()
+                    .zip(work.bits())
+                    .for_each(|(word, bits)| *word = bits);
             }
         }
         self.active.retain(|(_, work)| work.passed().is_none());

@@ -74,27 +74,8 @@ impl Drop for Parities {
     }
 }
 
-/// The parity of `len` bits of `words` from bit `first`: a word's part, or whole words.
+/// The parity of a word.
 #[inline]
-pub(super) fn parity(words: &[u64], first: u32, len: u32) -> bool {
-    let word = (first >> 6) as usize;
-    if len < 64 {
-        let part = words[word] >> (first & 63) & ((1 << len) - 1);
-        return part.count_ones() & 1 == 1;
-    }
-    let sum = words[word..word + (len >> 6) as usize].iter().fold(0, |sum, word| sum ^ word);
-    sum.count_ones() & 1 == 1
-}
-
-/// The same over the bits that `subset` has, or has not.
-pub(super) fn parity_within(words: &[u64], subset: &[u64], inside: bool, first: u32, len: u32) -> bool {
-    let turn = if inside { 0 } else { u64::MAX };
-    let word = (first >> 6) as usize;
-    if len < 64 {
-        let part = (words[word] & (subset[word] ^ turn)) >> (first & 63) & ((1 << len) - 1);
-        return part.count_ones() & 1 == 1;
-    }
-    let range = word..word + (len >> 6) as usize;
-    let pairs = words[range.clone()].iter().zip(&subset[range]);
-    pairs.fold(0, |sum, (word, subset)| sum ^ (word & (subset ^ turn))).count_ones() & 1 == 1
+pub(super) fn of(word: u64) -> bool {
+    word.count_ones() & 1 == 1
 }

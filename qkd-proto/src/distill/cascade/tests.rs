@@ -101,7 +101,7 @@ proptest! {
         let count = |differences: &[bool], first: u32, len: u32| {
             differences[first as usize..(first + len) as usize].iter().filter(|wrong| **wrong).count()
         };
-        let mut tree = Tree::new(log, block);
+        let mut tree = Tree::new(block, &[0; 1 << (12 - 6)]);
         for i in 0..tree.blocks() {
             if count(&differences, i << block, 1 << block) % 2 == 1 {
                 tree.learn_odd_block(i);
@@ -110,7 +110,7 @@ proptest! {
         let mut parts: BTreeMap<u32, u32> = (0..tree.blocks()).map(|i| (i << block, 1 << block)).collect();
         while tree.is_open() {
             let mut asked = Vec::new();
-            tree.ask(|first, len| asked.push((first, len)));
+            tree.ask(|first, len, _| asked.push((first, len)));
             for (first, len) in &asked {
                 // Only a known odd part is cut.
                 prop_assert_eq!(parts.get(first), Some(&(2 * len)));
@@ -127,7 +127,7 @@ proptest! {
             }
             for i in found {
                 if std::mem::take(&mut differences[i as usize]) {
-                    tree.flip(i);
+                    tree.flip(i, false);
                 }
             }
         }
