@@ -6,11 +6,12 @@ use super::abort::AbortReason;
 use super::engine::Told;
 use super::estimate;
 use super::finite_key::forecast::Forecast;
-use super::finite_key::{self, BasisCounts, BlockCounts, Epsilons, Formula, KeyLength as _};
+use super::finite_key::{self, BasisCounts, BlockCounts, Epsilons, KeyLength as _};
 use super::key::SiftedKey;
 use super::message::EstimateMessage;
 use super::plan::AUTHENTICATION_BITS;
 use super::reconcile;
+use super::report::Account;
 use super::session::BlockSession;
 use super::verify;
 use crate::quantity::{BitCount, Qber};
@@ -61,7 +62,20 @@ impl BlockSession {
             leak: self.report.leak.0 as f64,
         };
         let eps = Epsilons { secrecy: self.plan.eps_sec, correctness: self.plan.eps_cor };
-        let length = Formula::default().length(&block, eps).map_or(0, |bounds| bounds.whole_bits());
+        let bounds = self.plan.formula.length(&block, eps);
+        self.report.account = Some(Account {
+            formula: self.plan.formula.name(),
+            edition: self.plan.formula.version(),
+            acceptance: self.plan.acceptance,
+            eps,
+            mus: self.plan.model.mus,
+            ps: self.plan.model.ps,
+            counts: (counts, errors),
+            tested: (self.test.counts, self.test.errors),
+            bounds,
+            plob_bps: self.plan.model.plob_bps(),
+        });
+        let length = self.plan.acceptance.secret_bits(bounds.map_or(0, |bounds| bounds.whole_bits()));
         self.below_plob(length, eps)?;
         if length > GAIN_MIN * AUTHENTICATION_BITS && length <= total { Ok(length) } else { Err(AbortReason::NoKey) }
     }
