@@ -70,7 +70,7 @@ const EXPOSED: &[(&str, &str)] = &[
     ("qkd-proto/src/distill/sift.rs", "sifting picks bits of the own record"),
     ("qkd-proto/src/distill/reconcile.rs", "engines read the words of their frames"),
     ("qkd-proto/src/distill/cascade/flight.rs", "parities and corrections of frames"),
-    ("qkd-proto/src/distill/cascade/trial.rs", "a trial that holds both ends compares them"),
+    ("qkd-proto/src/distill/trial.rs", "a trial that holds both ends compares them"),
     ("qkd-proto/src/distill/verify.rs", "the verification hash"),
     ("qkd-proto/src/distill/amplify/mod.rs", "the Toeplitz hash"),
     ("qkd-proto/src/pool/mod.rs", "a secret key is cut into pad blocks; tags are made and checked"),
