@@ -1,6 +1,6 @@
 //! The frames of a key on their way through the rounds: what both ends' machines have in common. In:
 //! a key, the other end's parities. Out: own parities, and which frames passed. Always: at most
-//! `IN_FLIGHT` frames at once, about 100 KiB each; the next frame starts when one is finished;
+//! `IN_FLIGHT` frames at once, about 80 KiB each; the next frame starts when one is finished;
 //! both ends walk the same schedule, so that a message is parities and nothing else.
 
 use std::collections::BTreeMap;
