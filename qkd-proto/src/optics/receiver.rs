@@ -142,13 +142,14 @@ impl Reception {
         let mut items = std::mem::take(&mut self.store);
         frame::read_photons(body, &mut items)?;
         let mut slot = self.slot;
+        // Slots rise: if the last is inside, all are.
         for item in &mut items {
-            if *item >> 2 > end - slot {
-                items.zeroize();
-                return Err(FrameError::Malformed);
-            }
-            slot += *item >> 2;
+            slot = slot.saturating_add(*item >> 2);
             *item = slot << 2 | *item & 3;
+        }
+        if slot > end {
+            items.zeroize();
+            return Err(FrameError::Malformed);
         }
         Ok(Photons::new(items))
     }
@@ -158,11 +159,13 @@ impl Reception {
         self.store = photons.into_store();
         let plane = |clicks: &[u64], bit| BitString::from_words(planes::plane(self.level, clicks, bit), clicks.len());
         let (bases, bits) = (plane(clicks, 1), SecretBits::new(plane(clicks, 0)));
+        let mut last_click = self.last_click;
         for click in clicks.iter_mut() {
             let slot = *click >> 2;
-            *click = slot - self.last_click;
-            self.last_click = slot;
+            *click = slot - last_click;
+            last_click = slot;
         }
+        self.last_click = last_click;
         let mut gaps = Vec::new();
         gap_code::encode(&mut gaps, clicks, 0);
         Detections { gaps, bases, bits, first_slot, last_slot: self.slot, last }
