@@ -56,6 +56,8 @@ async fn an_eavesdropper_comes_and_goes_on_a_running_link() {
     let clean = network.link(1, "a-b", |link| link.state == "up" && link.blocks_ok > 0).await;
     assert!(clean.qber.is_some_and(|qber| qber < 0.06) && clean.faults.is_empty(), "{clean:?}");
     let eve = InjectedFault::InterceptResend { fraction: 0.8, basis: 0.5, burst: None };
+    let refused = order(&network, 0, "a-b", Some(eve)).await.expect_err("the wrong end");
+    assert!(refused.contains("takes effect at the receiver"), "{refused}");
     order(&network, 1, "a-b", Some(eve)).await.expect("an eavesdropper");
     let tapped = network.link(1, "a-b", |link| link.state == "quarantine").await;
     assert!(tapped.faults[0].contains("resends 80 %"), "{tapped:?}");
@@ -80,8 +82,5 @@ async fn a_fault_without_effect_is_refused() {
     assert!(refused.contains("no link of this node"), "{refused}");
     let refused = order(&network, 0, "a-b", Some(InjectedFault::PhotonNumberSplitting)).await.expect_err("no optics");
     assert!(refused.contains("no emulated optics"), "{refused}");
-    let eve = InjectedFault::InterceptResend { fraction: 0.5, basis: 0.5, burst: None };
-    let refused = order(&network, 0, "a-b", Some(eve)).await.expect_err("the wrong end");
-    assert!(refused.contains("takes effect at the receiver"), "{refused}");
     network.stop().await;
 }
