@@ -56,7 +56,9 @@ impl Receiver {
     /// Starts a block through other channels, one after the other.
     pub fn receive_through(&self, channels: Vec<Box<dyn Channel>>, block: BlockId, pulses: u64) -> Reception {
         let seed = crypto::sha256(&[&self.seed, &block.0.to_be_bytes()]);
-        let model = LinkModel { p_dark: self.attack.apply(&self.model).p_dark, ..self.model.clone() };
+        let p_dark = self.attack.apply(&self.model).p_dark;
+        let e_mis = (self.model.e_mis + self.attack.misalignment).min(0.5);
+        let model = LinkModel { p_dark, e_mis, ..self.model.clone() };
         Reception {
             detectors: Detectors::new(&model, seed),
             model,
