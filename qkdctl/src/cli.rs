@@ -59,6 +59,17 @@ enum Command {
 enum LinkCommand {
     /// Answer a JSON array of links or counts from stdin by closed form, emulator and key-length formulas
     Model,
+    /// Show formula, inputs, bounds and result of a link's last block
+    Explain {
+        /// The link
+        link: String,
+    },
+    /// Show what the presets give at some lengths, by closed form
+    Presets {
+        /// Lengths of the fibre, in km
+        #[arg(long, value_delimiter = ',', default_value = "0,10,25,50,75,100", value_name = "KM")]
+        lengths: Vec<f64>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -192,6 +203,10 @@ impl Cli {
             Command::Links => block_on(commands::status::links(&self.socket, output)),
             Command::Health => block_on(commands::status::health(&self.socket, output)),
             Command::Link(LinkCommand::Model) => commands::link::model(),
+            Command::Link(LinkCommand::Explain { link }) => {
+                block_on(commands::explain::explain(&self.socket, &link, output))
+            }
+            Command::Link(LinkCommand::Presets { lengths }) => commands::link::presets(&lengths, output),
             Command::Net(NetCommand::Render { topology, out, base_port }) => {
                 commands::net::render(&topology, &out, base_port, output)
             }

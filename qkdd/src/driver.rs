@@ -181,6 +181,9 @@ impl Driver {
                 // An asker that left needs no answer.
                 let _ = reply.send(status);
             }
+            Question::Explain(link, reply) => {
+                let _ = reply.send(self.node.explain(&link));
+            }
             Question::Key(id, reply) => {
                 let _ = reply.send(self.node.key(&id));
             }

@@ -26,6 +26,7 @@ fn node(alarms: Vec<AlarmReply>) -> NodeHandle {
             match question {
                 Question::Status(reply) => drop(reply.send(status(alarms.clone()))),
                 Question::Key(_, reply) => drop(reply.send(None)),
+                Question::Explain(_, reply) => drop(reply.send(None)),
                 Question::Fault(order, reply) => drop(reply.send(match order.fault {
                     Some(_) => Ok(()),
                     None => Err("faults are off".into()),

@@ -6,11 +6,12 @@ use super::abort::AbortReason;
 use super::engine::Told;
 use super::estimate;
 use super::finite_key::forecast::Forecast;
-use super::finite_key::{self, BasisCounts, BlockCounts, Epsilons, Formula, KeyLength as _};
+use super::finite_key::{self, BasisCounts, BlockCounts, Epsilons, KeyLength as _};
 use super::key::SiftedKey;
 use super::message::EstimateMessage;
 use super::plan::AUTHENTICATION_BITS;
 use super::reconcile;
+use super::report::Account;
 use super::session::BlockSession;
 use super::verify;
 use crate::quantity::{BitCount, Qber};
@@ -20,9 +21,9 @@ const GAIN_MIN: u64 = 10;
 /// Least secret bits of a block, in standard deviations that its counts give its length.
 ///
 /// Where the closed form says 0, every other block is above it by chance. Its bits would be as secret as any,
-/// but the link is worth nothing, and key that comes and goes by chance misleads whoever counts on it. A
-/// block's length spreads by 1.8 of these deviations in all (`lab`, measured), since the leak fluctuates as
-/// well: eight are 4.4 of the whole spread, 5 in a million blocks. An honest `lab` block has 75.
+/// but the link is worth nothing, and key that comes and goes by chance misleads whoever counts on it. The
+/// leak fluctuates as well, so that a block's length spreads by about twice this deviation: of 1,000 `lab`
+/// blocks at that point 545 were above 0 and the longest was at 5.1 deviations. An honest one is at 72.
 const DEVIATIONS_MIN: f64 = 8.0;
 
 impl BlockSession {
@@ -68,9 +69,22 @@ impl BlockSession {
             leak: self.report.leak.0 as f64,
         };
         let eps = Epsilons { secrecy: self.plan.eps_sec, correctness: self.plan.eps_cor };
-        let length = Formula::default().length(&block, eps).map_or(0, |bounds| bounds.whole_bits());
+        let bounds = self.plan.formula.length(&block, eps);
+        self.report.account = Some(Account {
+            formula: self.plan.formula.name(),
+            edition: self.plan.formula.version(),
+            acceptance: self.plan.acceptance,
+            eps,
+            mus: self.plan.model.mus,
+            ps: self.plan.model.ps,
+            counts: (counts, errors),
+            tested: (self.test.counts, self.test.errors),
+            bounds,
+            plob_bps: self.plan.model.plob_bps(),
+        });
+        let length = self.plan.acceptance.secret_bits(bounds.map_or(0, |bounds| bounds.whole_bits()));
         self.below_plob(length, eps)?;
-        let spread = finite_key::deviation(&Formula::default(), &block, eps).unwrap_or(f64::INFINITY);
+        let spread = finite_key::deviation(&self.plan.formula, &block, eps).unwrap_or(f64::INFINITY);
         let by_chance = length as f64 <= DEVIATIONS_MIN * spread;
         let too_short = length <= GAIN_MIN * AUTHENTICATION_BITS;
         if by_chance || too_short || length > total { Err(AbortReason::NoKey) } else { Ok(length) }

@@ -9,6 +9,7 @@
 //! one end, by a [`plan`]; [`job`] is the heavy work it hands out; [`message`] is what the ends say.
 
 pub mod abort;
+pub mod acceptance;
 mod account;
 pub mod amplify;
 pub mod cascade;

@@ -2,7 +2,9 @@
 //! the plan of a block session. Always: both ends' plans are equal but for their entropy; the
 //! transcript's tag covers the names and the pulses.
 
+use super::acceptance::Acceptance;
 use super::engine::Told;
+use super::finite_key::Formula;
 use super::message::EngineKind;
 use crate::id::{BlockId, LinkId, NodeId};
 use crate::optics::model::LinkModel;
@@ -66,6 +68,19 @@ impl LeakRule {
     }
 }
 
+/// How a link's blocks are distilled: the operator's choices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Distillation {
+    /// The reconciliation engine; none chooses by round trip and error rate.
+    pub engine: Option<EngineKind>,
+    /// Whose public words are charged.
+    pub leak: LeakRule,
+    /// The key-length formula.
+    pub formula: Formula,
+    /// How the length follows from it.
+    pub acceptance: Acceptance,
+}
+
 /// What both ends agreed on before the block.
 pub struct BlockPlan {
     /// The link.
@@ -90,6 +105,10 @@ pub struct BlockPlan {
     pub engine: EngineKind,
     /// Whose words are charged; both ends must have the same rule.
     pub leak: LeakRule,
+    /// The key-length formula; both ends must have the same.
+    pub formula: Formula,
+    /// How the length follows from it; both ends must have the same.
+    pub acceptance: Acceptance,
     /// Seed of this end's public random choices; fresh for every block.
     pub entropy: [u8; 32],
 }

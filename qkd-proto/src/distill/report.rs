@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use super::abort::AbortReason;
+use super::acceptance::Acceptance;
 use super::engine::Told;
+use super::finite_key::{Bounds, Epsilons};
 use super::key::SecretKey;
 use super::plan::BlockPlan;
 use crate::quantity::{BitCount, Qber};
@@ -43,15 +45,38 @@ pub struct BlockReport {
     pub f_ec: Option<f64>,
     /// Secret bits.
     pub secret: BitCount,
+    /// How the length was found, as far as the block came.
+    pub account: Option<Account>,
+}
+
+/// How the length of a block's secret was found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Account {
     /// Key-length formula.
     pub formula: &'static str,
+    /// Its edition.
+    pub edition: &'static str,
     /// Acceptance rule.
-    pub acceptance: &'static str,
+    pub acceptance: Acceptance,
+    /// Failure probabilities.
+    pub eps: Epsilons,
+    /// Mean photon numbers, signal then decoy.
+    pub mus: [f64; 2],
+    /// Their probabilities.
+    pub ps: [f64; 2],
+    /// Key-basis bits and the errors among them, per intensity.
+    pub counts: ([u64; 2], [u64; 2]),
+    /// Test-basis bits and the errors among them, per intensity.
+    pub tested: ([u64; 2], [u64; 2]),
+    /// What the formula found; none if it does not apply to such counts.
+    pub bounds: Option<Bounds>,
+    /// The repeaterless bound of the fibre, bits per second.
+    pub plob_bps: Option<f64>,
 }
 
 impl BlockReport {
     /// A block before its first photon.
-    pub fn new(plan: &BlockPlan, formula: &'static str, acceptance: &'static str) -> Self {
+    pub fn new(plan: &BlockPlan) -> Self {
         Self {
             pulses: plan.pulses,
             link_time: Duration::try_from_secs_f64(plan.pulses as f64 / plan.model.rate_hz).unwrap_or_default(),
@@ -64,8 +89,7 @@ impl BlockReport {
             leak: BitCount(0),
             f_ec: None,
             secret: BitCount(0),
-            formula,
-            acceptance,
+            account: None,
         }
     }
 }

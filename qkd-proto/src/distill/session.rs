@@ -20,7 +20,6 @@ use std::collections::VecDeque;
 
 use super::abort::AbortReason;
 use super::engine::{Corrector, Teller};
-use super::finite_key::Formula;
 use super::job::{Job, JobResult, Product, Work};
 use super::key::{ReconciledKey, SecretKey, SiftedKey, VerifiedKey};
 use super::message::{AmplifyMessage, BlockMessage, EstimateMessage};
@@ -37,8 +36,6 @@ use crate::quantity::Qber;
 
 /// Messages that may wait: clicks of as many photon frames as an honest receiver is ahead by.
 const WAITING_MAX: usize = 1024;
-/// The acceptance rule in reports (Tupkary et al., PR Research 6, 023002).
-const ACCEPTANCE: &str = "variable-length";
 
 /// Something that happened to a block.
 #[derive(Debug)]
@@ -142,7 +139,7 @@ impl BlockSession {
             state,
             waiting: VecDeque::new(),
             effects: VecDeque::new(),
-            report: BlockReport::new(&plan, Formula::default().name(), ACCEPTANCE),
+            report: BlockReport::new(&plan),
             plan,
             test: EstimateMessage { counts: [0; 2], errors: [0; 2] },
             emissions: VecDeque::new(),

@@ -30,6 +30,7 @@ impl Node {
         let text = summary(&outcome.report);
         link.stats.sifted += outcome.report.sifted.0;
         link.stats.report = Some(outcome.report);
+        link.stats.last_block = Some((block, outcome.result.as_ref().err().map(ToString::to_string)));
         match outcome.result {
             Ok(key) => {
                 self.log(Event::BlockDone(id.clone(), block, text));
@@ -150,8 +151,12 @@ pub(super) fn secret_rate_bps(report: &BlockReport) -> f64 {
 fn summary(report: &BlockReport) -> String {
     let qber = report.qber.or(report.qber_test).unwrap_or_default();
     let f_ec = report.f_ec.unwrap_or_default();
+    let rule = report
+        .account
+        .as_ref()
+        .map_or(String::new(), |account| format!(" ({}, {})", account.formula, account.acceptance.name()));
     format!(
-        "sifted {}, QBER {qber}, {} f_EC {f_ec:.2}, leak {}, secret {} ({}, {})",
-        report.sifted, report.engine, report.leak, report.secret, report.formula, report.acceptance
+        "sifted {}, QBER {qber}, {} f_EC {f_ec:.2}, leak {}, secret {}{rule}",
+        report.sifted, report.engine, report.leak, report.secret
     )
 }

@@ -253,7 +253,9 @@ fn block_plan(link: &Link, block: BlockId, seed: [u8; 32]) -> Option<BlockPlan> 
         eps_cor: EPS_COR,
         qber_limit: Qber::try_from(QBER_LIMIT).unwrap_or_default(),
         engine: choice::choose(&link.circumstances()),
-        leak: link.plan.leak,
+        leak: link.plan.distillation.leak,
+        formula: link.plan.distillation.formula,
+        acceptance: link.plan.distillation.acceptance,
         entropy: seed,
     })
 }

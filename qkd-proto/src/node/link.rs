@@ -56,6 +56,8 @@ pub(super) struct BlockRun {
 #[derive(Default)]
 pub(super) struct LinkStats {
     pub(super) report: Option<BlockReport>,
+    /// The block of the report, and why it gave no key.
+    pub(super) last_block: Option<(BlockId, Option<String>)>,
     /// Sifted bits of all blocks, key or not.
     pub(super) sifted: u64,
     /// Secret bits of the last block that gave some.
@@ -130,8 +132,8 @@ impl Link {
     /// What the choice of an engine rests on.
     pub(super) fn circumstances(&self) -> Circumstances {
         Circumstances {
-            configured: self.plan.engine,
-            leak: self.plan.leak,
+            configured: self.plan.distillation.engine,
+            leak: self.plan.distillation.leak,
             round_trip: self.round_trip,
             qber: self.stats.report.as_ref().and_then(|report| report.qber_test),
             block_time: self.plan.block_time(),

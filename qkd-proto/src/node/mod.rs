@@ -8,6 +8,7 @@ mod blocks;
 mod deliveries;
 mod deposits;
 pub mod effect;
+mod explain;
 pub mod gate;
 mod hops;
 pub mod input;

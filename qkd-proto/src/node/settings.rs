@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use crate::crypto::IdentityKey;
-use crate::distill::message::EngineKind;
-use crate::distill::plan::LeakRule;
+use crate::distill::plan::Distillation;
 use crate::id::{BootId, DataDirId, Incarnation, LinkId, NodeId, SaeId};
 use crate::optics::model::LinkModel;
 use crate::pool::PAD_BLOCK_BYTES;
@@ -51,10 +50,8 @@ pub struct LinkPlan {
     pub device: DevicePlan,
     /// Wall time per link time.
     pub dilution: f64,
-    /// The reconciliation engine; none chooses by round trip and error rate.
-    pub engine: Option<EngineKind>,
-    /// Whose public words are charged; both ends must have the same rule.
-    pub leak: LeakRule,
+    /// How its blocks are distilled.
+    pub distillation: Distillation,
     /// Bytes kept for each direction before distillation pauses.
     pub capacity_bytes: u64,
     /// Injected faults, for the operator's eyes.

@@ -58,6 +58,9 @@ impl fmt::Display for Preset {
 }
 
 impl Preset {
+    /// Every preset.
+    pub const ALL: [Self; 4] = [Self::Lab, Self::Apd1g, Self::Sdapd1g, Self::Snspd25g];
+
     /// The model, at 10 km for `lab` and 50 km for the others.
     pub fn model(self) -> LinkModel {
         let apd = LinkModel {

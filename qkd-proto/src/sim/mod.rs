@@ -7,7 +7,7 @@
 //! crash unless they were durable), the clocks, the devices (rate tables) and the applications.
 //!
 //! [`pair`] is the smaller case: the two ends of one block over emulated photons; [`workload`] has a
-//! link's stages one by one, for benches.
+//! link's stages one by one, and [`stages`] measures them.
 
 mod disk;
 mod ledger;
@@ -15,6 +15,7 @@ mod network;
 pub mod pair;
 mod perform;
 mod scenario;
+pub mod stages;
 mod users;
 pub mod workload;
 mod world;

@@ -5,6 +5,8 @@
 use std::collections::VecDeque;
 
 use crate::distill::abort::AbortReason;
+use crate::distill::acceptance::Acceptance;
+use crate::distill::finite_key::Formula;
 use crate::distill::job::{Job, JobResult};
 use crate::distill::key::SecretKey;
 use crate::distill::message::{BlockMessage, EngineKind};
@@ -100,6 +102,8 @@ pub fn plan(model: &LinkModel, pulses: u64, entropy: u8) -> BlockPlan {
         qber_limit: Qber::try_from(QBER_LIMIT).unwrap_or_default(),
         engine: EngineKind::Polar,
         leak: LeakRule::Both,
+        formula: Formula::default(),
+        acceptance: Acceptance::default(),
         entropy: [entropy; 32],
     }
 }

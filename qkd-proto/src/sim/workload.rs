@@ -75,19 +75,28 @@ impl Reconciliation {
     }
 }
 
-/// Draws, frames, and measures the photons of `pulses` pulses; gives the number of photons and clicks.
+/// What the emulator did.
+#[derive(Debug, Clone, Copy)]
+pub struct Emulated {
+    /// Photons drawn, framed and sent on.
+    pub photons: u64,
+    /// Clicks registered.
+    pub clicks: u64,
+}
+
+/// Draws, frames, and measures the photons of `pulses` pulses.
 ///
 /// # Panics
 /// If the emulated devices refuse each other's frames: a defect.
-pub fn emulate(model: &LinkModel, pulses: u64) -> u64 {
+pub fn emulate(model: &LinkModel, pulses: u64) -> Emulated {
     let mut emission = Transmitter::new(model.clone(), [1; 32]).emit(BlockId(1), pulses);
     let mut reception = Receiver::new(model.clone(), [2; 32]).receive(BlockId(1), pulses);
-    let mut events = 0;
+    let mut emulated = Emulated { photons: 0, clicks: 0 };
     while let Some((frame, chunk)) = emission.next_frame() {
-        events += chunk.arrivals() as u64;
-        reception.accept(&frame).expect("an honest frame");
+        emulated.photons += chunk.arrivals() as u64;
+        emulated.clicks += reception.accept(&frame).expect("an honest frame").clicks() as u64;
     }
-    events
+    emulated
 }
 
 /// A key to amplify.

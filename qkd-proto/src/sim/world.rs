@@ -10,7 +10,7 @@ use super::ledger::{Ledger, Violation};
 use super::scenario::{Planted, Scenario};
 use super::users::Users;
 use crate::crypto::IdentityKey;
-use crate::distill::plan::LeakRule;
+use crate::distill::plan::Distillation;
 use crate::entropy::{SeededEntropy, draw};
 use crate::id::{BootId, CommitId, DataDirId, Incarnation, LinkId, NodeId};
 use crate::moment::{Moment, Now, UnixMillis};
@@ -202,8 +202,7 @@ impl World {
             device: DevicePlan::Table { rate_bps: 1e6, qber: 0.02 },
             dilution: 1.0,
             capacity_bytes: 64 << 10,
-            engine: None,
-            leak: LeakRule::Both,
+            distillation: Distillation::default(),
             faults: Vec::new(),
         };
         NodeSettings {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use qkd_proto::control::reply::LinkReply;
 use qkd_proto::crypto::{self, IdentityKey};
-use qkd_proto::distill::plan::LeakRule;
+use qkd_proto::distill::plan::Distillation;
 use qkd_proto::entropy::SeededEntropy;
 use qkd_proto::id::{BlockId, BootId, DataDirId, Incarnation, LinkId, NodeId, PoolId, RequestId, SaeId};
 use qkd_proto::moment::{Moment, Now, UnixMillis};
@@ -170,8 +170,7 @@ impl Rig {
             psk: SecretBytes::new(vec![7; 32]),
             device: device.clone(),
             dilution: 1.0,
-            engine: None,
-            leak: LeakRule::Both,
+            distillation: Distillation::default(),
             capacity_bytes: self.capacity_bytes,
             faults: Vec::new(),
         };

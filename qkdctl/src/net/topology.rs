@@ -8,7 +8,7 @@ use qkd_proto::id::{LinkId, NodeId, SaeId};
 use serde::Deserialize;
 
 /// Options of a link that are passed on to the node configurations as they stand.
-const LINK_OPTIONS: [&str; 24] = [
+const LINK_OPTIONS: &[&str] = &[
     "preset",
     "length",
     "device",
@@ -33,6 +33,10 @@ const LINK_OPTIONS: [&str; 24] = [
     "transmitter_basis_probability",
     "receiver_basis_probability",
     "module",
+    "engine",
+    "leak",
+    "formula",
+    "fixed_length",
 ];
 /// Tables of a link with options for one end: the transmitter's, the receiver's.
 const END_TABLES: [&str; 2] = ["transmitter", "receiver"];

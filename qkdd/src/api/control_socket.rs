@@ -10,7 +10,7 @@ use std::time::Duration;
 use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
 use qkd_proto::control::reply::{ErrorReply, SCHEMA};
-use qkd_proto::id::KeyId;
+use qkd_proto::id::{KeyId, LinkId};
 use serde::Serialize;
 use serde_json::json;
 use tokio::net::{UnixListener, UnixStream};
@@ -129,11 +129,12 @@ async fn answer(node: NodeHandle, request: Request<Incoming>) -> Reply {
         "/v1/status" => node.status().await.map(|status| body(StatusCode::OK, &status)),
         "/v1/links" => node.links().await.map(|links| body(StatusCode::OK, &json!({"schema": SCHEMA, "links": links}))),
         "/v1/health" => Ok(health(&node).await),
-        _ => match path.strip_prefix("/v1/keys/") {
-            Some(id) => key(&node, id).await,
-            None => Ok(error(
+        _ => match (path.strip_prefix("/v1/keys/"), explained(path)) {
+            (Some(id), _) => key(&node, id).await,
+            (None, Some(link)) => explain(&node, link).await,
+            (None, None) => Ok(error(
                 StatusCode::NOT_FOUND,
-                "no such path: use /v1/status, /v1/links, /v1/keys/{key_id} or /v1/health",
+                "no such path: use /v1/status, /v1/links, /v1/links/{link}/explain, /v1/keys/{key_id} or /v1/health",
             )),
         },
     };
@@ -148,6 +149,22 @@ async fn key(node: &NodeHandle, id: &str) -> Result<Reply, NodeBusy> {
     Ok(found.map_or_else(
         || error(StatusCode::NOT_FOUND, "this node keeps no record of that key_id: ask the node of its SAE"),
         |key| body(StatusCode::OK, &key),
+    ))
+}
+
+/// The link of `/v1/links/{link}/explain`.
+fn explained(path: &str) -> Option<&str> {
+    path.strip_prefix("/v1/links/")?.strip_suffix("/explain")
+}
+
+async fn explain(node: &NodeHandle, link: &str) -> Result<Reply, NodeBusy> {
+    let Ok(link) = link.parse::<LinkId>() else {
+        return Ok(error(StatusCode::BAD_REQUEST, "that is no name of a link: correct it"));
+    };
+    let found = node.explain(link).await?;
+    Ok(found.map_or_else(
+        || error(StatusCode::NOT_FOUND, "no block of that link was distilled here yet: see /v1/links"),
+        |record| body(StatusCode::OK, &record),
     ))
 }
 

@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
+use qkd_proto::control::block_record::BlockRecord;
 use qkd_proto::control::reply::{KeyReply, LinkReply, StatusReply};
 use qkd_proto::control::request::FaultRequest;
-use qkd_proto::id::KeyId;
+use qkd_proto::id::{KeyId, LinkId};
 use qkd_proto::supply::message::{Refusal, SupplyAnswer, SupplyRequest};
 use tokio::sync::{mpsc, oneshot};
 
@@ -21,6 +22,8 @@ pub enum Question {
     Status(oneshot::Sender<StatusReply>),
     /// An operator asks what a key cost.
     Key(KeyId, oneshot::Sender<Option<KeyReply>>),
+    /// An operator asks how the key length of a link's last block came about.
+    Explain(LinkId, oneshot::Sender<Option<BlockRecord>>),
     /// An operator puts a fault on a link; the answer says why not.
     Fault(FaultRequest, oneshot::Sender<Result<(), String>>),
 }
@@ -69,6 +72,14 @@ impl NodeHandle {
     /// If the node is busy.
     pub async fn key(&self, id: KeyId) -> Result<Option<KeyReply>, NodeBusy> {
         self.ask(|reply| Question::Key(id, reply)).await
+    }
+
+    /// The record of a link's last block; none before the first, or if there is no such link.
+    ///
+    /// # Errors
+    /// If the node is busy.
+    pub async fn explain(&self, link: LinkId) -> Result<Option<BlockRecord>, NodeBusy> {
+        self.ask(|reply| Question::Explain(link, reply)).await
     }
 
     /// Puts a fault on a link, or takes it off.

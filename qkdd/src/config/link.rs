@@ -3,10 +3,12 @@
 
 use std::path::PathBuf;
 
+use qkd_proto::distill::plan::Distillation;
 use qkd_proto::id::LinkId;
 use qkd_proto::secret::SecretBytes;
 
 use super::device::DeviceSettings;
+use super::distillation;
 use super::read::Reader;
 use super::section::Section;
 use super::unit::Unit;
@@ -35,6 +37,8 @@ pub struct LinkSettings {
     pub length_km: f64,
     /// Physical parameters that differ from the preset.
     pub overrides: PhysicalOverrides,
+    /// How its blocks are distilled.
+    pub distillation: Distillation,
     /// Wall time per link time.
     pub dilution: f64,
     /// Most bytes kept for each direction.
@@ -137,6 +141,12 @@ impl LinkSettings {
         let capacity = link.quantity("capacity", Unit::Bytes, 16_384.0..=17_179_869_184.0).unwrap_or(CAPACITY_DEFAULT);
         let block = link.quantity("block", Unit::Bits, 4096.0..=1_073_741_824.0);
         let eve = link.number("eve", 0.0..=1.0).unwrap_or(0.0);
+        let distillation = distillation::read(link);
+        if device.is_some() && !has_optics {
+            for key in distillation::KEYS.into_iter().filter(|&key| link.has(key)) {
+                link.fault(key, "is of links with optics, and this device distils nothing: remove it");
+            }
+        }
         link.finish();
         Some(Self {
             name: name?,
@@ -146,6 +156,7 @@ impl LinkSettings {
             preset: preset.to_owned(),
             length_km: length_km.unwrap_or(0.0),
             overrides,
+            distillation,
             dilution,
             capacity_bytes: capacity as u64,
             block_bits: block.map(|bits| bits as u64),

@@ -3,6 +3,7 @@
 //! files are private, and what start-up and `--check-config` accept is the same.
 
 mod device;
+mod distillation;
 mod fault;
 mod link;
 mod module;
