@@ -15,7 +15,7 @@ pub enum AbortReason {
         /// The plan's limit.
         limit: Qber,
     },
-    /// The finite-key length is not above ten times what authentication costs.
+    /// The finite-key length is not above ten times what authentication costs, or not above chance.
     #[error("no key: the finite-key length is too short")]
     NoKey,
     /// More key than the repeaterless bound lets a fibre of this length carry.

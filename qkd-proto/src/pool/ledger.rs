@@ -228,18 +228,7 @@ impl Ledger {
     /// # Errors
     /// Used before, not reserved, or not held.
     pub fn accept(&mut self, offset: u64, length: u64) -> Result<LinkKey, AcceptError> {
-        let end = offset.saturating_add(length);
-        let late = self.skipped.iter().position(|&(from, to)| from <= offset && end <= to);
-        if offset < self.next && late.is_none() {
-            return Err(AcceptError::Used { offset, next: self.next });
-        }
-        if end > self.reserved {
-            return Err(AcceptError::NotReserved { end, reserved: self.reserved });
-        }
-        let blocks = offset / BLOCK..end.div_ceil(BLOCK);
-        if let Some(missing) = blocks.into_iter().find(|index| !self.blocks.contains_key(index)) {
-            return Err(AcceptError::NotHeld(missing));
-        }
+        let (late, end) = (self.admit(offset, length)?, offset + length);
         match late {
             Some(place) => {
                 let (from, to) = self.skipped.remove(place);
@@ -252,6 +241,32 @@ impl Ledger {
         let oldest = self.skipped.len().saturating_sub(SKIPPED_MAX);
         self.skipped.drain(..oldest);
         Ok(self.take(offset, length))
+    }
+
+    /// What [`Self::accept`] would give, which stays: for words that have to prove themselves first.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn peek(&self, offset: u64, length: u64) -> Result<SecretBytes, AcceptError> {
+        self.admit(offset, length)?;
+        Ok(self.copy(offset, length))
+    }
+
+    /// Checks that the neighbour may name this range; gives the place of the skipped range it lies in, if any.
+    fn admit(&self, offset: u64, length: u64) -> Result<Option<usize>, AcceptError> {
+        let end = offset.saturating_add(length);
+        let late = self.skipped.iter().position(|&(from, to)| from <= offset && end <= to);
+        if offset < self.next && late.is_none() {
+            return Err(AcceptError::Used { offset, next: self.next });
+        }
+        if end > self.reserved {
+            return Err(AcceptError::NotReserved { end, reserved: self.reserved });
+        }
+        let mut blocks = offset / BLOCK..end.div_ceil(BLOCK);
+        match blocks.find(|index| !self.blocks.contains_key(index)) {
+            Some(missing) => Err(AcceptError::NotHeld(missing)),
+            None => Ok(late),
+        }
     }
 
     /// A new link session: what was skipped will not come any more.
@@ -287,6 +302,13 @@ impl Ledger {
 
     /// Copies the range out and moves `next` behind it. The range is held.
     fn take(&mut self, start: u64, length: u64) -> LinkKey {
+        let bytes = self.copy(start, length);
+        self.next = self.next.max(start + length);
+        self.drop_spent();
+        LinkKey { offset: start, bytes }
+    }
+
+    fn copy(&self, start: u64, length: u64) -> SecretBytes {
         let mut bytes = Vec::with_capacity(length as usize);
         let (mut at, end) = (start, start + length);
         while at < end {
@@ -296,9 +318,7 @@ impl Ledger {
             bytes.extend_from_slice(&block.expose()[from..to]);
             at += (to - from) as u64;
         }
-        self.next = self.next.max(end);
-        self.drop_spent();
-        LinkKey { offset: start, bytes: SecretBytes::new(bytes) }
+        SecretBytes::new(bytes)
     }
 
     fn drop_spent(&mut self) {

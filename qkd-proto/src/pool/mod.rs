@@ -310,16 +310,25 @@ impl LinkKeyPool {
         Some(AuthTag { stock, offset: pad.offset, tag: text.hide(pad.bytes.expose()) })
     }
 
-    /// True if the neighbour signed `text`; its pad is gone either way.
+    /// True if the neighbour signed `text`. The pad of a right tag is gone; a wrong one takes none with it but
+    /// the very next. Where its pad lies is a claim as well, and a forged one must not burn what lies before.
     pub fn check(&mut self, text: &HashValue, claimed: &AuthTag) -> bool {
-        let theirs = self.own.opposite();
-        let pad = match (&mut self.stock, claimed.stock) {
-            (Some(stock), PadStock::Bootstrap) => stock.accept(theirs, claimed.offset),
-            (_, PadStock::Pool) => self.accept(claimed.offset, mac::TAG_PAD_BYTES as u64).ok(),
-            (None, PadStock::Bootstrap) => None,
-        };
         self.hash_keys.count();
-        pad.is_some_and(|pad| text.hide(pad.bytes.expose()) == claimed.tag)
+        let (theirs, length) = (self.own.opposite(), mac::TAG_PAD_BYTES as u64);
+        let (pad, next) = match (&self.stock, claimed.stock) {
+            (Some(stock), PadStock::Bootstrap) => (stock.peek(theirs, claimed.offset), stock.next(theirs)),
+            (None, PadStock::Bootstrap) => return false,
+            (_, PadStock::Pool) => (self.receive().peek(claimed.offset, length).ok(), self.receive().next()),
+        };
+        let Some(pad) = pad else { return false };
+        let right = text.hide(pad.expose()) == claimed.tag;
+        if right || claimed.offset == next {
+            match (&mut self.stock, claimed.stock) {
+                (Some(stock), PadStock::Bootstrap) => drop(stock.accept(theirs, claimed.offset)),
+                _ => drop(self.accept(claimed.offset, length)),
+            }
+        }
+        right
     }
 
     fn take_distilled(&mut self, block: BlockId) -> Option<SecretBytes> {

@@ -27,12 +27,22 @@ impl BootstrapStock {
         self.accept(own, self.next[own.index()])
     }
 
-    /// The pad that the neighbour names, unless it or a later one was used.
-    pub fn accept(&mut self, direction: Direction, offset: u64) -> Option<LinkKey> {
-        let next = &mut self.next[direction.index()];
-        let from = usize::try_from(offset).ok().filter(|_| offset >= *next)?;
+    /// The pad that the neighbour names, unless it or a later one was used; it stays.
+    pub fn peek(&self, direction: Direction, offset: u64) -> Option<SecretBytes> {
+        let from = usize::try_from(offset).ok().filter(|_| offset >= self.next(direction))?;
         let bytes = self.pads[direction.index()].expose().get(from..from.checked_add(TAG_PAD_BYTES)?)?;
-        *next = offset + TAG_PAD_BYTES as u64;
-        Some(LinkKey { offset, bytes: SecretBytes::copy_of(bytes) })
+        Some(SecretBytes::copy_of(bytes))
+    }
+
+    /// As [`Self::peek`], and it and all before it are gone.
+    pub fn accept(&mut self, direction: Direction, offset: u64) -> Option<LinkKey> {
+        let bytes = self.peek(direction, offset)?;
+        self.next[direction.index()] = offset + TAG_PAD_BYTES as u64;
+        Some(LinkKey { offset, bytes })
+    }
+
+    /// Place of the next pad of a direction.
+    pub fn next(&self, direction: Direction) -> u64 {
+        self.next[direction.index()]
     }
 }

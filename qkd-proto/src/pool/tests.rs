@@ -154,12 +154,29 @@ fn tags_use_the_bootstrap_until_the_first_deposit() {
     assert!(!check(&mut b, b"texu", &tag), "a changed text fails and burns the pad");
     assert!(!check(&mut b, b"text", &tag), "the pad is gone");
     let tag = sign(&mut a).expect("bootstrap pad");
+    assert!(!check(&mut b, b"text", &AuthTag { offset: 1008, ..tag }), "a forged place fails and burns nothing");
     assert!(check(&mut b, b"text", &tag));
     deposit(&mut a, &mut b, 1, 20_000);
     reserve(&mut a, &mut b);
     let tag = sign(&mut a).expect("pool pad");
     assert_eq!(tag.stock, PadStock::Pool);
     assert!(check(&mut b, b"text", &tag));
+}
+
+#[test]
+fn a_forged_place_burns_no_pad() {
+    let (mut a, mut b) = pair();
+    deposit(&mut a, &mut b, 1, 10 * PAD_BLOCK_BYTES);
+    reserve(&mut a, &mut b);
+    let (tag, before) = (sign(&mut a).expect("pool pad"), b.receive().available());
+    assert!(!check(&mut b, b"text", &AuthTag { offset: tag.offset + 8_000, ..tag }));
+    assert_eq!(b.receive().available(), before);
+    assert!(check(&mut b, b"text", &tag), "the right one is accepted still");
+    assert!(!check(&mut b, b"text", &tag), "once");
+    let next = sign(&mut a).expect("pool pad");
+    assert!(!check(&mut b, b"texu", &next), "a changed text fails and burns the next pad");
+    assert!(!check(&mut b, b"text", &next), "the pad is gone");
+    assert_eq!(before - b.receive().available(), 32);
 }
 
 #[test]

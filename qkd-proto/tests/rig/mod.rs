@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use qkd_proto::control::reply::LinkReply;
 use qkd_proto::crypto::{self, IdentityKey};
 use qkd_proto::distill::plan::Distillation;
 use qkd_proto::entropy::SeededEntropy;
@@ -61,6 +62,11 @@ pub(crate) struct Rig {
     /// Changes what leaves: sender, bytes.
     #[allow(clippy::type_complexity, reason = "a test's hook")]
     pub(crate) alter: Option<Box<dyn FnMut(usize, &mut Vec<u8>) -> bool>>,
+    /// Stands in a link's distillation stream: sender, bytes; gives what arrives, each with where.
+    #[allow(clippy::type_complexity, reason = "a test's hook")]
+    pub(crate) intercept: Option<Box<dyn FnMut(usize, Vec<u8>) -> Vec<(usize, Vec<u8>)>>>,
+    /// Bytes of pad that a link keeps for each direction.
+    capacity_bytes: u64,
 }
 
 pub(crate) fn name(i: usize) -> NodeId {
@@ -78,15 +84,20 @@ pub(crate) fn identity(i: usize) -> IdentityKey {
 impl Rig {
     /// `count` nodes; links join `pairs`, transmitter first.
     pub(crate) fn new(count: usize, pairs: &[(usize, usize)]) -> Self {
-        Self::with(count, pairs, false)
+        Self::with(count, pairs, false, 64 << 10)
     }
 
     /// As `new`, over emulated optics.
     pub(crate) fn optical(count: usize, pairs: &[(usize, usize)]) -> Self {
-        Self::with(count, pairs, true)
+        Self::with(count, pairs, true, 64 << 10)
     }
 
-    fn with(count: usize, pairs: &[(usize, usize)], optics: bool) -> Self {
+    /// As `optical`, with pools that a few blocks fill.
+    pub(crate) fn optical_small(count: usize, pairs: &[(usize, usize)]) -> Self {
+        Self::with(count, pairs, true, 16 << 10)
+    }
+
+    fn with(count: usize, pairs: &[(usize, usize)], optics: bool, capacity_bytes: u64) -> Self {
         let member = |i| Member { id: name(i), key: identity(i).public(), address: String::new() };
         let link = |&(a, b): &(usize, usize)| RosterLink {
             id: format!("n{a}-n{b}").parse().expect("a name"),
@@ -125,6 +136,8 @@ impl Rig {
             frames: BTreeMap::new(),
             eve: 0.0,
             alter: None,
+            intercept: None,
+            capacity_bytes,
         };
         (0..count).for_each(|i| rig.start(i));
         (0..pairs.len()).for_each(|link| rig.connect(link));
@@ -158,7 +171,7 @@ impl Rig {
             device: device.clone(),
             dilution: 1.0,
             distillation: Distillation::default(),
-            capacity_bytes: 64 << 10,
+            capacity_bytes: self.capacity_bytes,
             faults: Vec::new(),
         };
         let mut boot = [salt; 16];
@@ -286,11 +299,7 @@ impl Rig {
                     self.queue.push_back((to, Input::LinkBytes(id, bytes)));
                 }
             }
-            Action::SendBlock(id, bytes) => {
-                let link = link_of(self, &id);
-                let to = self.ends(link).into_iter().find(|&end| end != at).expect("two ends");
-                self.queue.push_back((to, Input::BlockBytes(id, bytes)));
-            }
+            Action::SendBlock(id, bytes) => self.send_block(at, id, bytes),
             Action::DropLink(id) => {
                 let link = link_of(self, &id);
                 self.log.push(format!("{at} drops {id}"));
@@ -335,6 +344,18 @@ impl Rig {
             }
             Action::Log(event) => self.log.push(format!("{at} {event:?}")),
         }
+    }
+
+    fn send_block(&mut self, at: usize, id: LinkId, bytes: Vec<u8>) {
+        let link = self.roster.links.iter().position(|link| link.id == id).expect("a link");
+        let to = self.ends(link).into_iter().find(|&end| end != at).expect("two ends");
+        let mut intercept = self.intercept.take();
+        let arriving = match &mut intercept {
+            Some(hook) => hook(at, bytes),
+            None => vec![(to, bytes)],
+        };
+        self.intercept = intercept;
+        self.queue.extend(arriving.into_iter().map(|(to, bytes)| (to, Input::BlockBytes(id.clone(), bytes))));
     }
 
     /// Lets everything happen that can happen now.
@@ -430,16 +451,19 @@ impl Rig {
         self.log.iter().any(|line| line.contains(text))
     }
 
-    pub(crate) fn link_state(&self, at: usize, link: usize) -> String {
+    /// What `at` says of a link.
+    pub(crate) fn link_status(&self, at: usize, link: usize) -> LinkReply {
         let status = self.sites[at].node.as_ref().expect("it runs").status(Moment(self.clock), "test");
         let name = self.link_id(link).to_string();
-        status.links.into_iter().find(|link| link.name == name).map(|link| link.state).expect("its link")
+        status.links.into_iter().find(|link| link.name == name).expect("its link")
+    }
+
+    pub(crate) fn link_state(&self, at: usize, link: usize) -> String {
+        self.link_status(at, link).state
     }
 
     pub(crate) fn stored(&self, at: usize, link: usize) -> (u64, u64) {
-        let status = self.sites[at].node.as_ref().expect("it runs").status(Moment(self.clock), "test");
-        let name = self.link_id(link).to_string();
-        let link = status.links.into_iter().find(|link| link.name == name).expect("its link");
+        let link = self.link_status(at, link);
         (link.store_bytes, link.store_peer_bytes)
     }
 }

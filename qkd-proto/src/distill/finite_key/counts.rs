@@ -21,6 +21,13 @@ impl PerIntensity {
         }
     }
 
+    pub(super) fn as_mut_slice(&mut self) -> &mut [f64] {
+        match self {
+            Self::Two(numbers) => numbers,
+            Self::Three(numbers) => numbers,
+        }
+    }
+
     /// Both numbers, if there is one decoy.
     pub fn two(self) -> Option<[f64; 2]> {
         if let Self::Two(numbers) = self { Some(numbers) } else { None }

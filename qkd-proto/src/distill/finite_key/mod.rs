@@ -5,9 +5,10 @@
 //! never above the number of key bits.
 //!
 //! One file a formula: [`wiesemann`] (the default), [`rusca`] (one decoy, for comparison), [`lim`]
-//! (two decoys). [`forecast`] is the closed form of a model.
+//! (two decoys). [`forecast`] is the closed form of a model, [`deviation`] how far a block is from it.
 
 mod counts;
+mod deviation;
 mod entropy;
 pub mod forecast;
 mod lim;
@@ -16,6 +17,7 @@ mod rusca;
 mod wiesemann;
 
 pub use counts::{BasisCounts, BlockCounts, CountsError, PerIntensity};
+pub use deviation::deviation;
 pub use entropy::binary_entropy;
 pub use lim::Lim;
 pub use rusca::Rusca;
