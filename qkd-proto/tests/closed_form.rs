@@ -130,7 +130,7 @@ fn full_blocks_are_within_three_sigma_of_the_closed_form() {
 }
 
 #[test]
-#[ignore = "long: 3 blocks of 2^26 key bits and more"]
+#[ignore = "long: 3 blocks of 2^26 key bits, 15 with 20 of the others"]
 fn the_longest_blocks_of_sdapd_are_within_three_sigma_of_the_closed_form() {
     // At 2^24 the preset's rare test bits and decoys leave no key at any distance.
     let blocks = block::number("QKDD_BLOCKS", 2).div_ceil(4);
