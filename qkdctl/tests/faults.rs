@@ -55,13 +55,22 @@ async fn an_eavesdropper_comes_and_goes_on_a_running_link() {
     );
     let clean = network.link(1, "a-b", |link| link.state == "up" && link.blocks_ok > 0).await;
     assert!(clean.qber.is_some_and(|qber| qber < 0.06) && clean.faults.is_empty(), "{clean:?}");
-    let eve = InjectedFault::InterceptResend { fraction: 0.8, basis: 0.5 };
+    let eve = InjectedFault::InterceptResend { fraction: 0.8, basis: 0.5, burst: None };
+    let refused = order(&network, 0, "a-b", Some(eve)).await.expect_err("the wrong end");
+    assert!(refused.contains("takes effect at the receiver"), "{refused}");
     order(&network, 1, "a-b", Some(eve)).await.expect("an eavesdropper");
     let tapped = network.link(1, "a-b", |link| link.state == "quarantine").await;
     assert!(tapped.faults[0].contains("resends 80 %"), "{tapped:?}");
     order(&network, 1, "a-b", None).await.expect("she goes");
     network.link(1, "a-b", |link| link.state == "up").await;
     assert!(network.status(1).await.alarms.is_empty());
+    // A cut fibre leaves dark clicks, and they give no key.
+    let before = network.link(1, "a-b", |_| true).await;
+    order(&network, 0, "a-b", Some(InjectedFault::Cut)).await.expect("a cut");
+    let cut = network.link(1, "a-b", |link| link.blocks_aborted >= before.blocks_aborted + 3).await;
+    assert!(cut.blocks_ok <= before.blocks_ok + 4, "{cut:?}");
+    order(&network, 0, "a-b", None).await.expect("mended");
+    network.link(1, "a-b", |link| link.state == "up" && link.blocks_ok > cut.blocks_ok).await;
     network.stop().await;
 }
 
@@ -73,8 +82,5 @@ async fn a_fault_without_effect_is_refused() {
     assert!(refused.contains("no link of this node"), "{refused}");
     let refused = order(&network, 0, "a-b", Some(InjectedFault::PhotonNumberSplitting)).await.expect_err("no optics");
     assert!(refused.contains("no emulated optics"), "{refused}");
-    let eve = InjectedFault::InterceptResend { fraction: 0.5, basis: 0.5 };
-    let refused = order(&network, 0, "a-b", Some(eve)).await.expect_err("the wrong end");
-    assert!(refused.contains("takes effect at the receiver"), "{refused}");
     network.stop().await;
 }

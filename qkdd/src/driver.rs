@@ -177,7 +177,13 @@ impl Driver {
                 self.feed(Input::Supply(id, request));
             }
             Question::Status(reply) => {
-                let status = self.node.status(self.clock.now().moment, env!("CARGO_PKG_VERSION"));
+                let mut status = self.node.status(self.clock.now().moment, env!("CARGO_PKG_VERSION"));
+                for (reply, device) in status.links.iter_mut().filter_map(|reply| {
+                    let device = self.devices.get(&reply.name.parse::<LinkId>().ok()?)?;
+                    Some((reply, device))
+                }) {
+                    reply.next_pass_s = device.next_pass_s();
+                }
                 // An asker that left needs no answer.
                 let _ = reply.send(status);
             }

@@ -88,6 +88,24 @@ fn all_faults_come_together_with_their_lines() {
 }
 
 #[test]
+fn a_published_link_gives_what_the_file_does_not() {
+    let folder = Folder::new();
+    let load = |text: &str| folder.load(&good().replace("length = \"10km\"\n", text)).expect("a configuration");
+    let emulated = &load("preset = \"tokyo-koganei1-otemachi1\"\n").links[0];
+    assert_eq!((&emulated.device, emulated.length_km), (&DeviceSettings::Simulated, 45.0));
+    assert_eq!(load("preset = \"tokyo-koganei1-otemachi1\"\nlength = \"20km\"\n").links[0].length_km, 20.0);
+    let table = |text: &str| load(&format!("device = \"table\"\n{text}")).links[0].device.clone();
+    let minutes = |minutes: u64| std::time::Duration::from_secs(60 * minutes);
+    let DeviceSettings::Table { rate_bps, qber, schedule } = table("preset = \"satellite-beijing\"\n") else {
+        panic!()
+    };
+    assert_eq!((rate_bps, qber, schedule.map(|schedule| schedule.pass)), (47.8e3, None, Some(minutes(5))));
+    let own = "preset = \"secoqc-sie-erd\"\nrate = \"1kbit/s\"\npass_every = \"24h\"\npass_length = \"8h\"\n";
+    let DeviceSettings::Table { rate_bps, qber, schedule } = table(own) else { panic!() };
+    assert_eq!((rate_bps, qber, schedule.map(|schedule| schedule.period)), (1e3, Some(0.035), Some(minutes(24 * 60))));
+}
+
+#[test]
 fn files_are_checked() {
     let folder = Folder::new();
     folder.write("master.key", "02".repeat(32).as_bytes(), 0o644);
@@ -117,6 +135,15 @@ fn the_rest_is_refused_too() {
         ("node = ".to_owned(), "not TOML"),
         (good() + "device = \"table\"\n", "rate is missing"),
         (good() + "device = \"table\"\nrate = \"1kbit/s\"\nqber = 0.01\nloss = \"1dB/km\"\n", "have no effect"),
+        (good() + "preset = \"nowhere\"\n", "use one of lab, apd-1g, sdapd-1g, snspd-2.5g, or a published link"),
+        (good() + "preset = \"satellite-beijing\"\n", "without a pulse model: use device = \"table\""),
+        (good() + "device = \"table\"\nrate = \"1kbit/s\"\nqber = 0\npreset = \"lab\"\n", "is of emulated optics"),
+        (good() + "device = \"table\"\nrate = \"1kbit/s\"\nqber = 0\npass_every = \"24h\"\n", "pass_length is missing"),
+        (good() + "pass_offset = \"1h\"\n", "pass_offset needs device = \"table\""),
+        (
+            good() + "device = \"table\"\nrate = \"1kbit/s\"\nqber = 0\npass_every = \"1h\"\npass_length = \"2h\"\n",
+            "would overlap",
+        ),
         (good() + "mu = [0.1, 0.3]\n", "smaller decoy second"),
         (good() + "[insecure_test]\nself_pair = true\n", "add i_know = true"),
         (format!("{}[control]\nsocket = \"{}\"\n", good(), "x".repeat(200)), "at most 107 fit"),

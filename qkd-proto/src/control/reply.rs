@@ -75,6 +75,9 @@ pub struct LinkReply {
     pub spent_auth_bytes: u64,
     /// Injected faults, by name.
     pub faults: Vec<String>,
+    /// Seconds of wall time until the next pass, 0 during one; none on links without passes.
+    #[serde(default)]
+    pub next_pass_s: Option<u64>,
 }
 
 /// An alarm.

@@ -21,7 +21,7 @@ pub mod finite_key;
 pub mod job;
 pub mod key;
 pub mod message;
-#[cfg(feature = "sim")]
+#[cfg(any(test, feature = "sim"))]
 pub mod noise;
 pub mod plan;
 pub mod polar;
@@ -33,4 +33,6 @@ pub mod sift;
 pub mod simulate;
 mod transcript;
 mod transmit;
+#[cfg(any(test, feature = "sim"))]
+pub mod trial;
 pub mod verify;

@@ -28,6 +28,12 @@ pub fn keys(bits: usize, qber: Qber, seed: u64) -> (SiftedKey, SiftedKey) {
     (key(sent), key(seen))
 }
 
+/// Words of frames of `bits` bits, sent and seen with errors.
+pub fn frames(bits: usize, qber: Qber, seed: u64) -> (Vec<u64>, Vec<u64>) {
+    let (sent, seen) = keys(bits, qber, seed);
+    (sent.bits.expose().words().to_vec(), seen.bits.expose().words().to_vec())
+}
+
 /// A verified key of `bits` random bits.
 pub fn verified(bits: usize, seed: u64) -> VerifiedKey {
     VerifiedKey { bits: SecretBits::new(random(&mut SeededEntropy::from_number(seed), bits)) }

@@ -51,11 +51,12 @@ impl EmissionSifter {
         gap_code::decode(gaps, 0, CLICKS_PER_CHUNK_MAX, &mut slots).ok_or(malformed)?;
         let mut slot = self.last_click;
         for gap in &mut slots {
-            if *gap > emissions.last_slot() - slot {
-                return Err(malformed);
-            }
-            slot += *gap;
+            slot = slot.saturating_add(*gap);
             *gap = slot;
+        }
+        // Slots rise: if the last is inside, all are.
+        if slot > emissions.last_slot() {
+            return Err(malformed);
         }
         if slots.first().is_some_and(|&slot| slot < emissions.first_slot()) {
             return Err(malformed);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::crypto::IdentityKey;
 use crate::distill::plan::Distillation;
 use crate::id::{BootId, DataDirId, Incarnation, LinkId, NodeId, SaeId};
+use crate::optics::catalogue::PassSchedule;
 use crate::optics::model::LinkModel;
 use crate::pool::PAD_BLOCK_BYTES;
 use crate::quantity::BitCount;
@@ -59,13 +60,19 @@ pub struct LinkPlan {
 }
 
 impl LinkPlan {
-    /// Wall time of one block's measurement.
+    /// Longest wall time of one block's measurement.
     pub fn block_time(&self) -> Duration {
         let link_time = match &self.device {
             DevicePlan::Simulated { model, pulses } | DevicePlan::Seeded { model, pulses } => {
                 *pulses as f64 / model.rate_hz
             }
-            DevicePlan::Table { rate_bps, .. } => TABLE_BLOCK_BITS.0 as f64 / rate_bps,
+            DevicePlan::Table { rate_bps, schedule, .. } => {
+                let up = TABLE_BLOCK_BITS.0 as f64 / rate_bps;
+                let longest = |schedule: &PassSchedule| {
+                    schedule.longest_wait_for(Duration::from_secs_f64(up.clamp(0.0, BLOCK_SECONDS_MAX))).as_secs_f64()
+                };
+                schedule.as_ref().map_or(up, longest)
+            }
             // Modules keep the time of the world.
             DevicePlan::Etsi014 { wait } => return *wait,
         };
@@ -94,8 +101,10 @@ pub enum DevicePlan {
     Table {
         /// Secret bits per second of link time.
         rate_bps: f64,
-        /// Error rate to report.
-        qber: f64,
+        /// Error rate to report, where one was published.
+        qber: Option<f64>,
+        /// When it makes key; always, without one. Counted in link time from the epoch.
+        schedule: Option<PassSchedule>,
     },
     /// A pair of QKD modules that hand keys out by ETSI GS QKD 014. What they are is not known here.
     Etsi014 {

@@ -69,7 +69,7 @@ fn link_reply(link: &Link) -> LinkReply {
     let pool = link.pool.as_ref();
     let report = link.stats.report.as_ref();
     let (qber, rate) = match &link.plan.device {
-        DevicePlan::Table { rate_bps, qber } => (Some(*qber), Some(*rate_bps)),
+        DevicePlan::Table { rate_bps, qber, .. } => (*qber, Some(*rate_bps)),
         // Modules tell neither.
         DevicePlan::Etsi014 { .. } => (None, None),
         DevicePlan::Simulated { .. } | DevicePlan::Seeded { .. } => {
@@ -98,6 +98,8 @@ fn link_reply(link: &Link) -> LinkReply {
         spent_relay_bytes: link.stats.spent_relay,
         spent_auth_bytes: link.stats.spent_auth,
         faults: link.plan.faults.clone(),
+        // The world's clock is the daemon's.
+        next_pass_s: None,
     }
 }
 

@@ -82,12 +82,42 @@ impl PassSchedule {
         }
     }
 
+    /// Time from `at` until so much time of passes has gone by.
+    pub fn wait_for(&self, at: Duration, up: Duration) -> Duration {
+        let period = self.period.as_nanos().max(1);
+        let pass = self.pass.as_nanos().clamp(1, period);
+        // Until the pass that counts first, and what is left of it.
+        let (down, left) = match self.place(at) {
+            None => (self.offset.saturating_sub(at).as_nanos(), pass),
+            Some((_, within)) if within.as_nanos() < pass => (0, pass - within.as_nanos()),
+            Some((_, within)) => (period - within.as_nanos(), pass),
+        };
+        let up = up.as_nanos();
+        if up <= left {
+            return from_nanos(down.saturating_add(up));
+        }
+        let rest = up - left;
+        let whole = (rest - 1) / pass;
+        let gap = period - pass;
+        from_nanos(down + left + gap + whole.saturating_mul(period) + (rest - whole * pass))
+    }
+
+    /// The same at the worst moment: the end of a pass.
+    pub fn longest_wait_for(&self, up: Duration) -> Duration {
+        self.wait_for(self.offset.saturating_add(self.pass), up)
+    }
+
     /// Time of passes from the beginning until `at`.
     pub fn up_until(&self, at: Duration) -> Duration {
         let Some((passes, within)) = self.place(at) else { return Duration::ZERO };
         let whole = self.pass.as_nanos().saturating_mul(passes);
         Duration::from_nanos(u64::try_from(whole).unwrap_or(u64::MAX)).saturating_add(within.min(self.pass))
     }
+}
+
+fn from_nanos(nanos: u128) -> Duration {
+    const SECOND: u128 = 1_000_000_000;
+    Duration::new(u64::try_from(nanos / SECOND).unwrap_or(u64::MAX), (nanos % SECOND) as u32)
 }
 
 impl CataloguedLink {
@@ -310,6 +340,16 @@ mod tests {
         for at in 0..220 {
             let passed = up.iter().filter(|&&second| second < at).count() as u64;
             assert_eq!(schedule.up_until(seconds(at)), seconds(passed));
+        }
+        for at in 0..120 {
+            for wanted in [1, 7, 10, 11, 25] {
+                let took = schedule.wait_for(seconds(at), seconds(wanted));
+                let went_by = schedule.up_until(seconds(at) + took) - schedule.up_until(seconds(at));
+                assert_eq!(went_by, seconds(wanted), "from {at}");
+                let short = took - seconds(1);
+                assert!(schedule.up_until(seconds(at) + short) < schedule.up_until(seconds(at)) + went_by);
+                assert!(took <= schedule.longest_wait_for(seconds(wanted)));
+            }
         }
         let link = find("satellite-beijing").unwrap();
         assert_eq!(link.bits_until(seconds(86_400)), 47_800 * 300);

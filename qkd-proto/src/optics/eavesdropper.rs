@@ -22,6 +22,8 @@ pub struct Attack {
     pub dark: f64,
     /// Added loss, in dB.
     pub loss_db: f64,
+    /// Lasting misalignment, as a further flip probability.
+    pub misalignment: f64,
     /// Drifting misalignment.
     pub drift: Option<Drift>,
     /// Nothing arrives.
@@ -64,6 +66,7 @@ impl Default for Attack {
             splitting: None,
             dark: 0.0,
             loss_db: 0.0,
+            misalignment: 0.0,
             drift: None,
             cut: false,
         }
@@ -93,6 +96,7 @@ impl Attack {
             ("splitting.1", multi, 0.0, 1.0, "0 to 1"),
             ("dark", self.dark, 0.0, 0.01, "0 to 0.01 per gate"),
             ("loss_db", self.loss_db, 0.0, 100.0, "0 to 100 dB"),
+            ("misalignment", self.misalignment, 0.0, 0.5, "0 to 0.5"),
             ("drift.peak", drift.peak, 0.0, 0.5, "0 to 0.5"),
             ("drift.period", drift.period as f64, 1.0, 1e15, "1 to 1e15"),
         ];
@@ -113,7 +117,7 @@ impl Attack {
             eve_ir: intercepted,
             eve_key_basis: if self.intercept > 0.0 { self.key_basis } else { model.eve_key_basis },
             p_dark: mixed(model.p_dark, self.dark),
-            e_mis: (model.e_mis + drift).min(0.5),
+            e_mis: (model.e_mis + self.misalignment + drift).min(0.5),
             ..self.at_transmitter(model)
         }
     }
@@ -146,6 +150,9 @@ impl Attack {
         }
         if self.loss_db > 0.0 {
             words.push(format!("adds {} dB of loss", self.loss_db));
+        }
+        if self.misalignment > 0.0 {
+            words.push(format!("misaligns by {:.1} %", self.misalignment * 100.0));
         }
         if let Some(drift) = self.drift {
             words.push(format!("misaligns by up to {:.1} %", drift.peak * 100.0));

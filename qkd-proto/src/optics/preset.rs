@@ -9,8 +9,10 @@ use super::model::LinkModel;
 
 /// Expected key-basis bits of a `lab` block: 2^18 and room for fluctuation, so that four frames fill.
 pub const LAB_BLOCK_KEY_BITS: u64 = (1 << 18) + 3_000;
-/// Expected key-basis bits of a block of the other presets.
+/// Expected key-basis bits of a block of `apd-1g` and `snspd-2.5g`.
 pub const FULL_BLOCK_KEY_BITS: u64 = 1 << 24;
+/// The same for `sdapd-1g`: so few of its bits are tested (1 in 225) that a shorter block gives nothing.
+pub const BIASED_BLOCK_KEY_BITS: u64 = 1 << 26;
 /// Most pulses of a block: the share of a year of link time that tests of slots can still hold.
 pub const PULSES_MAX: u64 = crate::kernel::arrivals::NEVER;
 
@@ -113,7 +115,11 @@ impl Preset {
 
     /// Expected key-basis bits of one block.
     pub fn block_key_bits(self) -> u64 {
-        if self == Self::Lab { LAB_BLOCK_KEY_BITS } else { FULL_BLOCK_KEY_BITS }
+        match self {
+            Self::Lab => LAB_BLOCK_KEY_BITS,
+            Self::Apd1g | Self::Snspd25g => FULL_BLOCK_KEY_BITS,
+            Self::Sdapd1g => BIASED_BLOCK_KEY_BITS,
+        }
     }
 
     /// Pulses of one block at the model's default length.

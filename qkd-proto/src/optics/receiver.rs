@@ -56,7 +56,9 @@ impl Receiver {
     /// Starts a block through other channels, one after the other.
     pub fn receive_through(&self, channels: Vec<Box<dyn Channel>>, block: BlockId, pulses: u64) -> Reception {
         let seed = crypto::sha256(&[&self.seed, &block.0.to_be_bytes()]);
-        let model = LinkModel { p_dark: self.attack.apply(&self.model).p_dark, ..self.model.clone() };
+        let p_dark = self.attack.apply(&self.model).p_dark;
+        let e_mis = (self.model.e_mis + self.attack.misalignment).min(0.5);
+        let model = LinkModel { p_dark, e_mis, ..self.model.clone() };
         Reception {
             detectors: Detectors::new(&model, seed),
             model,
@@ -142,13 +144,14 @@ impl Reception {
         let mut items = std::mem::take(&mut self.store);
         frame::read_photons(body, &mut items)?;
         let mut slot = self.slot;
+        // Slots rise: if the last is inside, all are.
         for item in &mut items {
-            if *item >> 2 > end - slot {
-                items.zeroize();
-                return Err(FrameError::Malformed);
-            }
-            slot += *item >> 2;
+            slot = slot.saturating_add(*item >> 2);
             *item = slot << 2 | *item & 3;
+        }
+        if slot > end {
+            items.zeroize();
+            return Err(FrameError::Malformed);
         }
         Ok(Photons::new(items))
     }
@@ -158,11 +161,13 @@ impl Reception {
         self.store = photons.into_store();
         let plane = |clicks: &[u64], bit| BitString::from_words(planes::plane(self.level, clicks, bit), clicks.len());
         let (bases, bits) = (plane(clicks, 1), SecretBits::new(plane(clicks, 0)));
+        let mut last_click = self.last_click;
         for click in clicks.iter_mut() {
             let slot = *click >> 2;
-            *click = slot - self.last_click;
-            self.last_click = slot;
+            *click = slot - last_click;
+            last_click = slot;
         }
+        self.last_click = last_click;
         let mut gaps = Vec::new();
         gap_code::encode(&mut gaps, clicks, 0);
         Detections { gaps, bases, bits, first_slot, last_slot: self.slot, last }

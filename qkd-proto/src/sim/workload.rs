@@ -3,11 +3,11 @@
 
 use crate::bits::BitString;
 use crate::distill::amplify;
-use crate::distill::engine::{Corrector, Design, Progress, Teller, Told};
+use crate::distill::engine::{Corrector, Design, Teller, Told};
 use crate::distill::engines;
 use crate::distill::key::VerifiedKey;
 use crate::distill::message::EngineKind;
-use crate::distill::noise;
+use crate::distill::{noise, trial};
 use crate::id::BlockId;
 use crate::optics::model::LinkModel;
 use crate::optics::receiver::Receiver;
@@ -20,7 +20,6 @@ pub struct Reconciliation {
     corrector: Option<Box<dyn Corrector>>,
     bits: usize,
     words: Vec<u8>,
-    questions: u32,
 }
 
 /// What a reconciliation came to.
@@ -49,7 +48,7 @@ impl Reconciliation {
         design.seed[..8].copy_from_slice(&seed.to_le_bytes());
         let teller = engines::teller(engine, ours, &design).expect("a key of at least one frame");
         let corrector = engines::corrector(engine, theirs, &design).expect("a key of at least one frame");
-        Self { teller, corrector: Some(corrector), bits, words: Vec::new(), questions: 0 }
+        Self { teller, corrector: Some(corrector), bits, words: Vec::new() }
     }
 
     /// The transmitter's first word: of a one-way engine, all its work.
@@ -63,15 +62,13 @@ impl Reconciliation {
     /// If the ends do not understand each other, or it was done before.
     pub fn correct(&mut self) -> Reconciled {
         let mut corrector = self.corrector.take().expect("corrected once");
-        while let Progress::Ask(question) = corrector.hear(&self.words).expect("an honest word") {
-            self.questions += 1;
-            self.words = self.teller.answer(&question).expect("an honest question");
-        }
+        let opening = std::mem::take(&mut self.words);
+        let questions = trial::talk(&mut *self.teller, &mut *corrector, opening).expect("honest words");
         let told = corrector.told();
         assert_eq!(told, self.teller.told(), "both ends count alike");
         let kept = corrector.finish().map_or_else(|_| BitString::default(), |corrected| corrected.kept);
         let (frames, failed) = (kept.len(), kept.len() - kept.count_ones());
-        Reconciled { bits: BitCount(self.bits as u64), told, frames, failed, questions: self.questions }
+        Reconciled { bits: BitCount(self.bits as u64), told, frames, failed, questions }
     }
 }
 

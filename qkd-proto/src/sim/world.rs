@@ -199,7 +199,7 @@ impl World {
         let plan = |link: &RosterLink| LinkPlan {
             link: link.id.clone(),
             psk: SecretBytes::new(crypto_seed(link.id.as_str()).to_vec()),
-            device: DevicePlan::Table { rate_bps: 1e6, qber: 0.02 },
+            device: DevicePlan::Table { rate_bps: 1e6, qber: Some(0.02), schedule: None },
             dilution: 1.0,
             capacity_bytes: 64 << 10,
             distillation: Distillation::default(),

@@ -162,7 +162,7 @@ impl Rig {
     /// Starts with this run number and boot.
     pub(crate) fn start_as(&mut self, at: usize, run: u64, salt: u8) {
         let device = match self.optics {
-            false => DevicePlan::Table { rate_bps: 1e6, qber: 0.02 },
+            false => DevicePlan::Table { rate_bps: 1e6, qber: Some(0.02), schedule: None },
             true => DevicePlan::Simulated { model: Preset::Lab.model(), pulses: Preset::Lab.pulses() },
         };
         let plan = |link: &RosterLink| LinkPlan {

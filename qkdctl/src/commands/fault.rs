@@ -23,6 +23,9 @@ pub(crate) enum FaultCommand {
         /// How often she measures in the key basis, 0 to 1
         #[arg(long, default_value_t = 0.5)]
         basis: f64,
+        /// She is there in the first of so many stretches of 0.1 ms of link time
+        #[arg(long, value_name = "EVERY")]
+        burst: Option<u64>,
     },
     /// An eavesdropper splits photon numbers (order it at the transmitter)
     Pns {
@@ -53,7 +56,18 @@ pub(crate) enum FaultCommand {
         #[arg(long)]
         probability: f64,
     },
-    /// The quantum channel is cut (order it at either end)
+    /// Optics that drift out of line and back; every block starts in line (order it at the receiver)
+    Drift {
+        #[command(flatten)]
+        on: OnLink,
+        /// Further error probability at the worst moment
+        #[arg(long)]
+        peak: f64,
+        /// Link time from one best moment to the next, as 20ms
+        #[arg(long, value_name = "TIME", value_parser = period)]
+        period: f64,
+    },
+    /// The quantum channel is cut: only dark clicks are left (order it at either end)
     Cut {
         #[command(flatten)]
         on: OnLink,
@@ -79,14 +93,22 @@ fn seconds(text: &str) -> Result<u32, String> {
     number.ok_or_else(|| "give whole seconds, as 30s".to_owned())
 }
 
+fn period(text: &str) -> Result<f64, String> {
+    let units = [("us", 1e-6), ("ms", 1e-3), ("s", 1.0)];
+    let found = units.into_iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, factor)));
+    let number = found.and_then(|(digits, factor)| Some(digits.parse::<f64>().ok()? * factor));
+    number.filter(|period| *period > 0.0).ok_or_else(|| "give a time in us, ms or s, as 20ms".to_owned())
+}
+
 impl FaultCommand {
     fn order(self) -> FaultRequest {
         let (on, fault) = match self {
-            Self::Eve { on, fraction, basis } => (on, InjectedFault::InterceptResend { fraction, basis }),
+            Self::Eve { on, fraction, basis, burst } => (on, InjectedFault::InterceptResend { fraction, basis, burst }),
             Self::Pns { on } => (on, InjectedFault::PhotonNumberSplitting),
             Self::Dark { on, probability } => (on, InjectedFault::DarkClicks { probability }),
             Self::Loss { on, db } => (on, InjectedFault::Loss { db }),
             Self::Misalign { on, probability } => (on, InjectedFault::Misalignment { probability }),
+            Self::Drift { on, peak, period } => (on, InjectedFault::Drift { peak, period_s: period }),
             Self::Cut { on } => (on, InjectedFault::Cut),
             Self::Clear { link } => return FaultRequest { link, fault: None, seconds: None },
         };

@@ -5,6 +5,7 @@ use std::io::Read as _;
 use qkd_proto::control::reply::SCHEMA;
 use qkd_proto::distill::finite_key::Epsilons;
 use qkd_proto::distill::finite_key::forecast::Forecast;
+use qkd_proto::optics::catalogue::{self, CataloguedLink};
 use qkd_proto::optics::model::LinkModel;
 use qkd_proto::optics::preset::{Preset, pulses_for};
 use serde_json::{Value, json};
@@ -71,6 +72,53 @@ pub(crate) fn presets(lengths_km: &[f64], output: Output) -> Result<Exit, Failur
             ]
         }),
     );
-    print(output, &json!({"schema": SCHEMA, "f_ec": PRESETS_F_EC, "presets": json}), &table);
+    let text = format!(
+        "{table}\nPublished links, as presets of device = \"simulated\", \"seeded\" (those with a pulse model) or \"table\":\n\n{}",
+        published_table()
+    );
+    let json = json!({"schema": SCHEMA, "f_ec": PRESETS_F_EC, "presets": json, "published": published_json()});
+    print(output, &json, &text);
     Ok(Exit::Done)
+}
+
+fn published_table() -> String {
+    table(
+        &["PRESET", "PROTOCOL", "LENGTH", "LOSS", "RATE", "QBER", "PULSE MODEL", "SOURCE"],
+        catalogue::all().iter().map(|link| {
+            vec![
+                link.name.to_owned(),
+                link.protocol.to_owned(),
+                format!("{} km", link.length_km),
+                format!("{} dB", link.loss_db),
+                format!("{} bit/s", link.rate_bps),
+                link.qber.map_or("-".into(), |qber| format!("{:.1} %", qber * 100.0)),
+                if link.pulses.is_some() { "yes" } else { "-" }.to_owned(),
+                link.source.to_owned(),
+            ]
+        }),
+    )
+}
+
+fn published_json() -> Vec<Value> {
+    let row = |link: &CataloguedLink| {
+        let passes = link.schedule.map(|schedule| {
+            json!({
+                "every_s": schedule.period.as_secs(),
+                "length_s": schedule.pass.as_secs(),
+                "offset_s": schedule.offset.as_secs(),
+            })
+        });
+        json!({
+            "preset": link.name,
+            "protocol": link.protocol,
+            "length_km": link.length_km,
+            "loss_db": link.loss_db,
+            "rate_bps": link.rate_bps,
+            "qber": link.qber,
+            "pulse_model": link.pulses.is_some(),
+            "passes": passes,
+            "source": link.source,
+        })
+    };
+    catalogue::all().iter().map(row).collect()
 }

@@ -48,9 +48,14 @@ pub(crate) async fn health(socket: &Path, output: Output) -> Result<Exit, Failur
 }
 
 fn link_table(links: &[LinkReply]) -> String {
-    let header = ["LINK", "PEER", "STATE", "DEVICE", "DILUTION", "QBER", "SKR (link time)", "STORE", "LAST ABORT"];
+    let mut header =
+        vec!["LINK", "PEER", "STATE", "DEVICE", "DILUTION", "QBER", "SKR (link time)", "STORE", "LAST ABORT"];
+    let passes = links.iter().any(|link| link.next_pass_s.is_some());
+    if passes {
+        header.push("NEXT PASS");
+    }
     let rows = links.iter().map(|link| {
-        vec![
+        let mut row = vec![
             link.name.clone(),
             link.peer.clone(),
             link.state.clone(),
@@ -60,7 +65,19 @@ fn link_table(links: &[LinkReply]) -> String {
             link.skr_bps.map_or("-".into(), |rate| format!("{rate:.0} bit/s")),
             format!("{} of {} B", link.store_bytes, link.capacity_bytes),
             link.last_abort.clone().unwrap_or_else(|| "-".into()),
-        ]
+        ];
+        if passes {
+            row.push(next_pass(link.next_pass_s));
+        }
+        row
     });
     table(&header, rows)
+}
+
+fn next_pass(seconds: Option<u64>) -> String {
+    match seconds {
+        None => "-".into(),
+        Some(0) => "now".into(),
+        Some(seconds) => format!("in {seconds} s"),
+    }
 }

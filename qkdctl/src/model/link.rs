@@ -47,7 +47,7 @@ const LINK_FIELDS: [&str; 17] = [
 pub(super) fn row(question: &Map<String, Value>) -> Result<Map<String, Value>, Wrong> {
     fields::only(question, &["link", "pulses", "simulate", "fec", "eps_sec", "eps_cor"])?;
     let model = model(fields::object(question.get("link").unwrap_or(&Value::Null), "link")?)?;
-    let pulses = fields::whole(question, "pulses", 1, PULSES_MAX)? as f64;
+    let pulses = fields::within("pulses", fields::number(question, "pulses")?, 1.0, 1e18)?;
     let f_ec = fields::within("fec", fields::number_or(question, "fec", F_EC)?, 0.0, 100.0)?;
     let eps = Epsilons {
         secrecy: fields::number_or(question, "eps_sec", EPS.secrecy)?,

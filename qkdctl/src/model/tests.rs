@@ -106,7 +106,7 @@ fn what_is_refused_is_named() {
             "element 1: e_mis = 0.7 is outside 0 to 0.5",
         ),
         (json!([{"link": {"lenght_km": 1}, "pulses": 1}]), "element 0: lenght_km = 1 is outside the known fields"),
-        (json!([{"link": {}, "pulses": 0.5}]), "element 0: pulses = 0.5 is outside the whole numbers 1 to"),
+        (json!([{"link": {}, "pulses": 0.5}]), "element 0: pulses = 0.5 is outside 1 to"),
         (json!([{"link": {"mus": [0.5, 0.1, 0.0]}, "pulses": 1}]), "element 0: mus = [0.5,0.1,0.0] is outside"),
         (
             json!([{"link": {}, "pulses": 1, "simulate": {"pulses": 1e15}}]),

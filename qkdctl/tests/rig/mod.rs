@@ -1,4 +1,5 @@
 //! Whole nodes in this process, from a topology to delivered keys. Every wait is bounded.
+#![allow(dead_code, reason = "every test file uses its own part")]
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use qkd_proto::distill::plan::Distillation;
 use qkd_proto::id::LinkId;
+use qkd_proto::optics::catalogue;
 use qkd_proto::secret::SecretBytes;
 
 use super::device::DeviceSettings;
@@ -31,7 +32,7 @@ pub struct LinkSettings {
     pub psk: SecretBytes,
     /// What makes its secret bits.
     pub device: DeviceSettings,
-    /// Name of the physical preset.
+    /// Name of the physical preset, or of a published link.
     pub preset: String,
     /// Length of the fibre, km.
     pub length_km: f64,
@@ -115,12 +116,43 @@ impl PhysicalOverrides {
     }
 }
 
+/// Refuses a preset that is none, or that has no effect on the device.
+fn check_preset(link: &Section<'_>, preset: &str, device: Option<&DeviceSettings>) {
+    let published = catalogue::find(preset);
+    if !PRESETS.contains(&preset) && published.is_none() {
+        let names = PRESETS.join(", ");
+        link.fault(
+            "preset",
+            format!("= {preset:?} is unknown: use one of {names}, or a published link of qkdctl link presets"),
+        );
+        return;
+    }
+    let advice = match device {
+        Some(DeviceSettings::Simulated | DeviceSettings::Seeded)
+            if published.is_some_and(|published| published.pulses.is_none()) =>
+        {
+            "was published as a rate, without a pulse model: use device = \"table\""
+        }
+        Some(DeviceSettings::Table { .. }) if link.has("preset") && published.is_none() => {
+            "is of emulated optics: name a published link of qkdctl link presets, or remove it"
+        }
+        Some(DeviceSettings::Etsi014(_)) if link.has("preset") => {
+            "has no effect on a pair of modules, device = \"etsi014\": remove it"
+        }
+        _ => return,
+    };
+    link.fault("preset", format!("= {preset:?} {advice}"));
+}
+
 impl LinkSettings {
     pub(super) fn read(reader: &Reader<'_>, link: &Section<'_>) -> Option<Self> {
         let name: Option<LinkId> = link.required("name");
         let psk_path = link.required_text("psk").map(|text| reader.path(text));
         let psk = psk_path.as_ref().and_then(|path| reader.secret(link, "psk", path));
-        let device = DeviceSettings::read(reader, link);
+        let preset = link.text("preset").unwrap_or(PRESET_DEFAULT);
+        let published = catalogue::find(preset);
+        let device = DeviceSettings::read(reader, link, published);
+        check_preset(link, preset, device.as_ref());
         let has_optics = device.as_ref().is_some_and(DeviceSettings::has_optics);
         let overrides = PhysicalOverrides::read(link);
         if device.is_some() && !has_optics && overrides != PhysicalOverrides::default() {
@@ -129,12 +161,8 @@ impl LinkSettings {
                 "is neither \"simulated\" nor \"seeded\", so physical parameters have no effect: remove them",
             );
         }
-        let preset = link.text("preset").unwrap_or(PRESET_DEFAULT);
-        if !PRESETS.contains(&preset) {
-            link.fault("preset", format!("= {preset:?} is unknown: use one of {}", PRESETS.join(", ")));
-        }
         let length_km = link.quantity("length", Unit::Length, 0.0..=1000.0);
-        if has_optics && !link.has("length") {
+        if !link.has("length") && has_optics && published.is_none() {
             link.fault("length", "is missing: add the fibre's length, as \"10km\"");
         }
         let dilution = link.number("dilution", 0.01..=1e6).unwrap_or(1.0);
@@ -154,7 +182,7 @@ impl LinkSettings {
             psk: psk?,
             device: device?,
             preset: preset.to_owned(),
-            length_km: length_km.unwrap_or(0.0),
+            length_km: length_km.or(published.map(|published| published.length_km)).unwrap_or(0.0),
             overrides,
             distillation,
             dilution,

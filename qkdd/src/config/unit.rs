@@ -27,7 +27,9 @@ impl Unit {
     fn suffixes(self) -> &'static [(&'static str, f64)] {
         match self {
             Self::Length => &[("km", 1.0), ("m", 1e-3)],
-            Self::Time => &[("ps", 1e-12), ("ns", 1e-9), ("us", 1e-6), ("ms", 1e-3), ("min", 60.0), ("s", 1.0)],
+            Self::Time => {
+                &[("ps", 1e-12), ("ns", 1e-9), ("us", 1e-6), ("ms", 1e-3), ("min", 60.0), ("h", 3600.0), ("s", 1.0)]
+            }
             Self::Loss => &[("dB", 1.0)],
             Self::LossPerLength => &[("dB/km", 1.0)],
             Self::Frequency => &[("GHz", 1e9), ("MHz", 1e6), ("kHz", 1e3), ("Hz", 1.0)],

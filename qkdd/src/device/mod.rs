@@ -25,6 +25,7 @@ use tokio::sync::mpsc::Sender;
 
 pub use fault::FaultSlot;
 pub use plan::{DeviceSetup, PlanError, link_plan};
+use table::Pace;
 
 use crate::network::Network;
 
@@ -113,6 +114,7 @@ impl Way {
 pub struct Device {
     commands: SyncSender<DeviceCommand>,
     fault: FaultSlot,
+    pace: Option<Pace>,
     thread: JoinHandle<()>,
 }
 
@@ -125,15 +127,20 @@ impl Device {
         let (commands, queue) = sync_channel(QUEUE_MAX);
         let runtime = tokio::runtime::Handle::current();
         let name = format!("device {}", setup.link());
-        let fault = setup.fault_slot();
+        let (fault, pace) = (setup.fault_slot(), setup.pace());
         let way = Way { link: setup.link().clone(), commands: queue, inputs, network, runtime, fault: fault.clone() };
         let thread = std::thread::Builder::new().name(name).spawn(move || run(setup, &way))?;
-        Ok(Self { commands, fault, thread })
+        Ok(Self { commands, fault, pace, thread })
     }
 
     /// Where faults are put in.
     pub fn fault(&self) -> &FaultSlot {
         &self.fault
+    }
+
+    /// Seconds until the device's next pass, 0 during one; none without passes.
+    pub fn next_pass_s(&self) -> Option<u64> {
+        self.pace?.next_pass().map(|wait| wait.as_secs_f64().ceil() as u64)
     }
 
     /// Tells the device; false if its queue is full or it has stopped.
@@ -173,7 +180,7 @@ fn run(setup: DeviceSetup, way: &Way) {
                 secret = None;
             }
             DeviceCommand::Measure(block) => match &secret {
-                Some(_) if way.fault.is_cut() => way.fail(block, "injected fault: the quantum channel is cut"),
+                Some(_) if way.fault.stops() => way.fail(block, "injected fault: the quantum channel is cut"),
                 Some(secret) => next = device.measure(block, secret, way),
                 None => way.fail(block, "the device has no session"),
             },

@@ -9,16 +9,17 @@ use qkd_proto::distill::message::EngineKind;
 use qkd_proto::distill::plan::LeakRule;
 use qkd_proto::id::LinkId;
 use qkd_proto::node::settings::{DevicePlan, LinkPlan};
+use qkd_proto::optics::catalogue;
 use qkd_proto::optics::model::{LinkModel, ModelError};
 use qkd_proto::optics::preset::{Preset, PresetError, pulses_for};
 use qkd_proto::secret::SecretBytes;
 
 use super::PhotonDevice;
-use super::fault::FaultSlot;
+use super::fault::{FaultSlot, Faultable};
 use super::module::{KmeClient, ModuleReceiver, ModuleTransmitter};
 use super::receiver::PhotonReceiver;
 use super::seeded::SeededOptics;
-use super::table::RateTable;
+use super::table::{Pace, RateTable};
 use super::transmitter::PhotonTransmitter;
 use crate::config::{DeviceSettings, LinkSettings, ModuleSettings};
 
@@ -53,7 +54,7 @@ pub struct DeviceSetup {
 enum Apparatus {
     Optics(LinkModel, u64),
     Seeded(LinkModel, u64),
-    Table,
+    Table(f64, Pace),
     Module(KmeClient, ModuleSettings),
 }
 
@@ -78,7 +79,9 @@ impl DeviceSetup {
                 let (model, pulses) = optics(settings)?;
                 Apparatus::Seeded(model, pulses)
             }
-            DeviceSettings::Table { .. } => Apparatus::Table,
+            DeviceSettings::Table { rate_bps, schedule, .. } => {
+                Apparatus::Table(*rate_bps, Pace { schedule: *schedule, dilution: settings.dilution })
+            }
         };
         let block_time = link_plan(settings)?.block_time();
         Ok(Self { link: settings.name.clone(), apparatus, transmits, block_time, seed })
@@ -89,14 +92,23 @@ impl DeviceSetup {
         &self.link
     }
 
+    /// When the device makes key, if it has passes.
+    pub(super) fn pace(&self) -> Option<Pace> {
+        match self.apparatus {
+            Apparatus::Table(_, pace) => Some(pace),
+            _ => None,
+        }
+    }
+
     /// Where faults are put into the device.
     pub(super) fn fault_slot(&self) -> FaultSlot {
-        let model = match &self.apparatus {
-            Apparatus::Optics(model, _) => Some(model.clone()),
-            Apparatus::Seeded(..) | Apparatus::Table | Apparatus::Module(..) => None,
+        let acts_on = match &self.apparatus {
+            Apparatus::Optics(model, _) => Faultable::Optics(model.clone()),
+            Apparatus::Seeded(model, _) => Faultable::Seeded(model.clone()),
+            Apparatus::Table(..) => Faultable::Table,
+            Apparatus::Module(..) => Faultable::Nothing,
         };
-        let emulated = !matches!(self.apparatus, Apparatus::Module(..));
-        FaultSlot::new(model, self.transmits, emulated)
+        FaultSlot::new(acts_on, self.transmits)
     }
 
     pub(super) fn into_device(self) -> Box<dyn PhotonDevice> {
@@ -107,7 +119,7 @@ impl DeviceSetup {
             }
             (Apparatus::Optics(model, pulses), false) => Box::new(PhotonReceiver::new(model, pulses, seed)),
             (Apparatus::Seeded(model, pulses), _) => Box::new(SeededOptics::new(model, pulses, block_time, transmits)),
-            (Apparatus::Table, _) => Box::new(RateTable::new(link, block_time)),
+            (Apparatus::Table(rate_bps, pace), _) => Box::new(RateTable::new(link, rate_bps, pace)),
             (Apparatus::Module(client, settings), true) => Box::new(ModuleTransmitter::new(client, settings)),
             (Apparatus::Module(client, settings), false) => Box::new(ModuleReceiver::new(client, settings)),
         }
@@ -159,7 +171,9 @@ fn check_engine(settings: &LinkSettings, model: &LinkModel, pulses: u64) -> Resu
 
 fn device_plan(settings: &LinkSettings) -> Result<DevicePlan, PlanError> {
     match &settings.device {
-        DeviceSettings::Table { rate_bps, qber } => Ok(DevicePlan::Table { rate_bps: *rate_bps, qber: *qber }),
+        DeviceSettings::Table { rate_bps, qber, schedule } => {
+            Ok(DevicePlan::Table { rate_bps: *rate_bps, qber: *qber, schedule: *schedule })
+        }
         DeviceSettings::Etsi014(module) => Ok(DevicePlan::Etsi014 { wait: module.wait }),
         DeviceSettings::Simulated => {
             let (model, pulses) = optics(settings)?;
@@ -176,15 +190,23 @@ fn device_plan(settings: &LinkSettings) -> Result<DevicePlan, PlanError> {
 
 /// The physics of a link, and the pulses of its blocks.
 fn optics(settings: &LinkSettings) -> Result<(LinkModel, u64), PlanError> {
-    let preset: Preset = settings.preset.parse().map_err(|error| PlanError::Preset(settings.name.clone(), error))?;
-    let model = model_of(settings, preset);
+    let (base, block_bits) = preset(settings)?;
+    let model = model_of(settings, base);
     model.check().map_err(|error| PlanError::Model(settings.name.clone(), error))?;
-    let pulses = pulses_for(&model, settings.block_bits.unwrap_or_else(|| preset.block_key_bits()));
+    let pulses = pulses_for(&model, settings.block_bits.unwrap_or(block_bits));
     Ok((model, pulses))
 }
 
-fn model_of(settings: &LinkSettings, preset: Preset) -> LinkModel {
-    let base = preset.model();
+/// The model and block size that the settings start from: a published link's, or a preset's.
+fn preset(settings: &LinkSettings) -> Result<(LinkModel, u64), PlanError> {
+    if let Some(published) = catalogue::find(&settings.preset).and_then(|link| link.pulses.as_ref()) {
+        return Ok((published.model.clone(), published.block_key_bits));
+    }
+    let preset: Preset = settings.preset.parse().map_err(|error| PlanError::Preset(settings.name.clone(), error))?;
+    Ok((preset.model(), preset.block_key_bits()))
+}
+
+fn model_of(settings: &LinkSettings, base: LinkModel) -> LinkModel {
     let given = &settings.overrides;
     LinkModel {
         rate_hz: given.clock_hz.unwrap_or(base.rate_hz),

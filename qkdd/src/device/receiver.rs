@@ -62,7 +62,7 @@ enum Taken {
 
 impl PhotonDevice for PhotonReceiver {
     fn measure(&mut self, block: BlockId, secret: &SecretBytes, way: &Way) -> Option<DeviceCommand> {
-        let optics = Receiver::new(way.fault.applied_to(&self.model), photon_frame::seed(self.seed, false));
+        let optics = Receiver::new(self.model.clone(), photon_frame::seed(self.seed, false)).under(&way.fault.attack());
         let mut reception = optics.receive(block, self.pulses);
         let mut early = std::mem::take(&mut self.early);
         loop {

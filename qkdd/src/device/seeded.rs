@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use qkd_proto::id::BlockId;
 use qkd_proto::node::input::Input;
 use qkd_proto::optics::PhotonBatch;
-use qkd_proto::optics::eavesdropper::Attack;
 use qkd_proto::optics::model::LinkModel;
 use qkd_proto::optics::seeded::SeededBlock;
 use qkd_proto::secret::SecretBytes;
@@ -29,7 +28,7 @@ impl SeededOptics {
 impl PhotonDevice for SeededOptics {
     fn measure(&mut self, block: BlockId, secret: &SecretBytes, way: &Way) -> Option<DeviceCommand> {
         let start = Instant::now();
-        let optics = SeededBlock::new(secret, &way.link, block, &self.model, &Attack::default(), self.pulses);
+        let optics = SeededBlock::new(secret, &way.link, block, &self.model, &way.fault.attack(), self.pulses);
         let tell = |batch| way.tell(Input::Photons(way.link.clone(), block, batch));
         if !self.transmits {
             optics.detections().for_each(|chunk| tell(PhotonBatch::Detections(chunk)));

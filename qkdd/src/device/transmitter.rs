@@ -30,7 +30,8 @@ impl PhotonTransmitter {
 impl PhotonDevice for PhotonTransmitter {
     fn measure(&mut self, block: BlockId, secret: &SecretBytes, way: &Way) -> Option<DeviceCommand> {
         let start = Instant::now();
-        let optics = Transmitter::new(way.fault.applied_to(&self.model), photon_frame::seed(self.seed, true));
+        let optics =
+            Transmitter::new(self.model.clone(), photon_frame::seed(self.seed, true)).under(&way.fault.attack());
         let mut emission = optics.emit(block, self.pulses);
         let mut under_way = 0;
         while let Some((photons, chunk)) = emission.next_frame() {

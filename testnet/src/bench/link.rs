@@ -32,7 +32,6 @@ pub(super) async fn rows(options: &Options) -> Result<Vec<Row>, Failed> {
 
 impl From<Measured> for Row {
     fn from(measured: Measured) -> Self {
-        let row = Self::new(measured.name, measured.value, measured.unit);
-        measured.goal.map_or(row, |goal| row.goal(goal))
+        Self { goal: measured.goal.map(Into::into), ..Self::new(measured.name, measured.value, measured.unit) }
     }
 }

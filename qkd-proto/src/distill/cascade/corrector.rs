@@ -23,8 +23,7 @@ impl Corrector for CascadeCorrector {
         if self.done {
             return Err(AbortReason::Malformed("parities out of turn"));
         }
-        let own = self.flight.ask().to_message();
-        self.flight.learn(message)?;
+        let own = self.flight.ask_and_learn(message)?.to_message();
         self.done = self.flight.is_finished();
         Ok(if self.done { Progress::Done } else { Progress::Ask(own) })
     }

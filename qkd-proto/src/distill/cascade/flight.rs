@@ -1,6 +1,6 @@
 //! The frames of a key on their way through the rounds: what both ends' machines have in common. In:
 //! a key, the other end's parities. Out: own parities, and which frames passed. Always: at most
-//! `IN_FLIGHT` frames at once, about 100 KiB each; the next frame starts when one is finished;
+//! `IN_FLIGHT` frames at once, about 80 KiB each; the next frame starts when one is finished;
 //! both ends walk the same schedule, so that a message is parities and nothing else.
 
 use std::collections::BTreeMap;
@@ -57,17 +57,67 @@ impl Flight {
         }
     }
 
-    /// Own parities of the next round; nothing once all frames are finished.
-    pub(super) fn ask(&mut self) -> &Parities {
-        self.own.clear();
+    /// Begins; gives own parities of the first round.
+    pub(super) fn open(&mut self) -> &Parities {
         self.begin_frames();
+        self.ask_from(0);
+        &self.own
+    }
+
+    /// The transmitter's round: takes the receiver's parities of what was asked, and gives own parities
+    /// of what is asked next; nothing once all frames are finished.
+    ///
+    /// # Errors
+    /// If there are more or fewer than were asked for.
+    pub(super) fn learn_then_ask(&mut self, message: &[u8]) -> Result<&Parities, AbortReason> {
+        self.own.check(message)?;
+        let asked = std::mem::take(&mut self.own);
+        let mut next = asked.differences(message, 0);
+        // A frame is visited once a round: all of them do not fit into a near cache.
         for (frame, work) in &mut self.active {
             if let Some(plan) = self.plans.get_mut(&self.places[*frame].log) {
+                work.learn(plan, &mut next, self.corrected.is_some());
                 work.ask(plan, &mut self.own);
             }
         }
         self.compared += self.own.len() as u64;
-        &self.own
+        self.retire_frames();
+        let old = self.active.len();
+        self.begin_frames();
+        self.ask_from(old);
+        Ok(&self.own)
+    }
+
+    /// The receiver's round: asks, and takes the transmitter's parities of the same; gives own
+    /// parities.
+    ///
+    /// # Errors
+    /// If there are more or fewer than were asked for; nothing can be done with the frames then.
+    pub(super) fn ask_and_learn(&mut self, message: &[u8]) -> Result<&Parities, AbortReason> {
+        self.own.clear();
+        self.begin_frames();
+        for (frame, work) in &mut self.active {
+            if let Some(plan) = self.plans.get_mut(&self.places[*frame].log) {
+                let before = self.own.len();
+                work.ask(plan, &mut self.own);
+                work.learn(plan, self.own.differences(message, before), self.corrected.is_some());
+            }
+        }
+        self.own.check(message)?;
+        self.compared += self.own.len() as u64;
+        self.retire_frames();
+        Ok(&self.own)
+    }
+
+    /// Asks in the frames at work from the `first` on.
+    fn ask_from(&mut self, first: usize) {
+        let before = self.own.len();
+        for (frame, work) in &mut self.active[first..] {
+            if let Some(plan) = self.plans.get_mut(&self.places[*frame].log) {
+                work.ask(plan, &mut self.own);
+            }
+        }
+        self.compared += (self.own.len() - before) as u64;
     }
 
     fn begin_frames(&mut self) {
@@ -83,28 +133,15 @@ impl Flight {
         }
     }
 
-    /// Takes the other end's parities of the same.
-    ///
-    /// # Errors
-    /// If there are more or fewer than were asked for.
-    pub(super) fn learn(&mut self, message: &[u8]) -> Result<(), AbortReason> {
-        self.own.add(message)?;
-        let mut at = 0;
-        for (frame, work) in &mut self.active {
-            if let Some(plan) = self.plans.get(&self.places[*frame].log) {
-                work.learn(plan, &self.own, &mut at, self.corrected.is_some());
-            }
-        }
-        self.retire_frames();
-        Ok(())
-    }
-
     fn retire_frames(&mut self) {
         for (frame, work) in &self.active {
             let Some(passed) = work.passed() else { continue };
             self.kept.set(*frame, passed);
             if let Some(corrected) = &mut self.corrected {
-                corrected[self.places[*frame].range()].copy_from_slice(work.bits());
+                corrected[self.places[*frame].range()]
+                    .iter_mut()
+                    .zip(work.bits())
+                    .for_each(|(word, bits)| *word = bits);
             }
         }
         self.active.retain(|(_, work)| work.passed().is_none());

@@ -6,8 +6,8 @@
 use zeroize::Zeroizing;
 
 use super::check::Check;
-use super::order::{PASSES, Plan};
-use super::parities::{Parities, parity, parity_within};
+use super::order::Plan;
+use super::parities::Parities;
 use super::tree::Tree;
 
 /// Checks in a row that must agree before a frame passes (a frame that differs passes with 2^-20).
@@ -35,8 +35,7 @@ enum Asked {
 /// One end's work on one frame.
 pub(super) struct Frame {
     asked: Asked,
-    /// Own bits in each pass' order.
-    bits: [Zeroizing<Vec<u64>>; PASSES],
+    /// Of each pass that has begun.
     trees: Vec<Tree>,
     checks: Vec<Check>,
     clean: u32,
@@ -50,8 +49,7 @@ impl Frame {
     pub(super) fn new(plan: &Plan, frame: &[u64]) -> Self {
         Self {
             asked: Asked::Blocks(0),
-            bits: plan.arrange(frame),
-            trees: vec![Tree::new(plan.log, plan.blocks[0])],
+            trees: vec![Tree::new(plan.blocks[0], frame)],
             checks: Vec::new(),
             clean: 0,
             budget: 1 << plan.log,
@@ -60,8 +58,8 @@ impl Frame {
     }
 
     /// Own bits, with all corrections.
-    pub(super) fn bits(&self) -> &[u64] {
-        &self.bits[0]
+    pub(super) fn bits(&self) -> impl ExactSizeIterator<Item = u64> + '_ {
+        self.trees[0].bits()
     }
 
     /// Whether the frame passed, once it is finished.
@@ -76,44 +74,33 @@ impl Frame {
     pub(super) fn ask(&mut self, plan: &mut Plan, own: &mut Parities) {
         let before = own.len();
         match self.asked {
-            Asked::Blocks(pass) => {
-                let block = plan.blocks[pass];
-                (0..self.trees[pass].blocks()).for_each(|i| own.push(parity(&self.bits[pass], i << block, 1 << block)));
-            }
-            Asked::Halves => self.ask_halves(own),
+            Asked::Blocks(pass) => self.trees[pass].block_parities().for_each(|parity| own.push(parity)),
+            // All passes at once: what two of them search twice costs less than the rounds of taking turns.
+            Asked::Halves => self.trees.iter_mut().for_each(|tree| tree.ask(|_, _, parity| own.push(parity))),
             Asked::CheckHalves(check) => {
-                let (bits, subset) = (&self.bits[0], plan.subset(check));
-                self.checks[check].ask(|inside, first, len| own.push(parity_within(bits, subset, inside, first, len)));
+                let (frame, subset) = (&self.trees[0], plan.subset(check));
+                self.checks[check].ask(|inside, first, len| own.push(frame.parity_within(subset, inside, first, len)));
             }
             Asked::Checks(count) => {
                 let first = self.checks.len();
                 plan.draw_subsets(first + count as usize);
                 let subsets = (first..first + count as usize).map(|check| plan.subset(check));
-                subsets.for_each(|subset| own.push(parity_within(&self.bits[0], subset, true, 0, 1 << plan.log)));
+                subsets.for_each(|subset| own.push(self.trees[0].parity_within(subset, true, 0, 1 << plan.log)));
             }
             Asked::Nothing(_) => {}
         }
         self.budget = self.budget.saturating_sub(own.len() - before);
     }
 
-    /// All passes at once: what two of them search twice costs less than the rounds of taking turns.
-    fn ask_halves(&mut self, own: &mut Parities) {
-        for (tree, bits) in self.trees.iter_mut().zip(&self.bits) {
-            tree.ask(|first, len| own.push(parity(bits, first, len)));
-        }
-    }
-
-    /// Takes the parities of differences of what was asked, `at` the first of them; moves `at` on.
-    /// The receiver's end corrects its bits.
-    pub(super) fn learn(&mut self, plan: &Plan, differences: &Parities, at: &mut usize, corrects: bool) {
-        let mut next = || {
-            *at += 1;
-            differences.get(*at - 1)
-        };
+    /// Takes from `next` the parities of differences of what was asked. The receiver's end corrects
+    /// its bits.
+    pub(super) fn learn(&mut self, plan: &Plan, mut next: impl FnMut() -> bool, corrects: bool) {
         let found = &mut self.found;
         match self.asked {
             Asked::Blocks(pass) => {
-                (0..self.trees[pass].blocks()).for_each(|block| self.trees[pass].learn_block(block, next()));
+                (0..self.trees[pass].blocks())
+                    .filter(|_| next())
+                    .for_each(|block| self.trees[pass].learn_odd_block(block));
             }
             Asked::Halves => {
                 for (pass, tree) in self.trees.iter_mut().enumerate() {
@@ -143,14 +130,8 @@ impl Frame {
             return;
         }
         let x = finder.map_or(i, |pass| plan.bit_at(pass, i));
-        for pass in 0..PASSES {
-            let i = plan.place_of(pass, x);
-            if let Some(tree) = self.trees.get_mut(pass) {
-                tree.flip(i);
-            }
-            if corrects {
-                self.bits[pass][(i >> 6) as usize] ^= 1 << (i & 63);
-            }
+        for (pass, tree) in self.trees.iter_mut().enumerate() {
+            tree.flip(plan.place_of(pass, x), corrects);
         }
         for (check, parts) in self.checks.iter_mut().enumerate() {
             parts.flip(plan.subset(check)[(x >> 6) as usize] >> (x & 63) & 1 == 1, x);
@@ -163,12 +144,14 @@ impl Frame {
         if self.budget == 0 {
             return Asked::Nothing(false);
         }
-        if self.trees.iter_mut().any(Tree::is_open) {
+        if self.trees.iter().any(Tree::is_open) {
             return Asked::Halves;
         }
         if let Some(block) = plan.blocks.get(self.trees.len()) {
-            self.trees.push(Tree::new(plan.log, *block));
-            return Asked::Blocks(self.trees.len() - 1);
+            let pass = self.trees.len();
+            let frame = Zeroizing::new(self.bits().collect());
+            self.trees.push(Tree::new(*block, &plan.arrange(pass, frame)));
+            return Asked::Blocks(pass);
         }
         if let Some(check) = self.checks.iter().position(Check::is_open) {
             return if self.checks[check].is_sound() { Asked::CheckHalves(check) } else { Asked::Nothing(false) };

@@ -20,7 +20,6 @@ mod teller;
 #[cfg(test)]
 mod tests;
 mod tree;
-pub mod trial;
 mod tuning;
 
 use self::flight::Flight;

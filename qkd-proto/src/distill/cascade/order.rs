@@ -157,12 +157,12 @@ impl Plan {
         pass.checked_sub(1).map_or(i, |later| self.orders[later].bit_at(i))
     }
 
-    /// The frame in each pass' order; the first is the frame's own.
-    pub(super) fn arrange(&self, frame: &[u64]) -> [Zeroizing<Vec<u64>>; PASSES] {
-        std::array::from_fn(|pass| match pass.checked_sub(1) {
-            None => Zeroizing::new(frame.to_vec()),
-            Some(later) => self.orders[later].arrange(frame),
-        })
+    /// The frame in a pass' order.
+    pub(super) fn arrange(&self, pass: usize, frame: Zeroizing<Vec<u64>>) -> Zeroizing<Vec<u64>> {
+        match pass.checked_sub(1) {
+            None => frame,
+            Some(later) => self.orders[later].arrange(&frame),
+        }
     }
 
     /// Draws the subsets of the first `count` checks, if they are not there yet.

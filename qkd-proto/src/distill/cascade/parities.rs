@@ -1,5 +1,6 @@
-//! Parity bits on their way: those of one round, packed. In: bits one by one. Out: the same, in
-//! order. Always: a message has exactly the bits that its round asks for.
+//! Parity bits on their way: those of one round, packed. In: bits one by one, the other end's
+//! message. Out: a message, and the parities of differences in order. Always: a message has exactly
+//! the bits that its round asks for.
 
 use super::super::abort::AbortReason;
 use zeroize::Zeroize;
@@ -35,12 +36,6 @@ impl Parities {
         self.len
     }
 
-    /// Parity `i`.
-    #[inline]
-    pub(super) fn get(&self, i: usize) -> bool {
-        self.words[i >> 6] >> (i & 63) & 1 == 1
-    }
-
     /// As a message.
     pub(super) fn to_message(&self) -> Vec<u8> {
         let mut bytes: Vec<u8> = self.words.iter().flat_map(|word| word.to_le_bytes()).collect();
@@ -48,21 +43,28 @@ impl Parities {
         bytes
     }
 
-    /// Adds a message of the other end: own parities become those of the differences.
+    /// Checks a message of the other end.
     ///
     /// # Errors
-    /// If the message has not exactly these parities.
-    pub(super) fn add(&mut self, message: &[u8]) -> Result<(), AbortReason> {
+    /// If it has not exactly these parities.
+    pub(super) fn check(&self, message: &[u8]) -> Result<(), AbortReason> {
         let spare = message.last().is_some_and(|last| !self.len.is_multiple_of(8) && last >> (self.len % 8) != 0);
         if message.len() != self.len.div_ceil(8) || spare {
             return Err(AbortReason::Malformed("parities"));
         }
-        for (word, bytes) in self.words.iter_mut().zip(message.chunks(8)) {
-            let mut other = [0; 8];
-            other[..bytes.len()].copy_from_slice(bytes);
-            *word ^= u64::from_le_bytes(other);
-        }
         Ok(())
+    }
+
+    /// The parities of differences from a message of the other end, parity `first` the next; where
+    /// the message has none, it counts as even.
+    pub(super) fn differences<'a>(&'a self, message: &'a [u8], first: usize) -> impl FnMut() -> bool + 'a {
+        let mut at = first;
+        move || {
+            let other = message.get(at >> 3).map_or(0, |byte| u64::from(*byte) >> (at & 7));
+            let own = self.words[at >> 6] >> (at & 63);
+            at += 1;
+            (own ^ other) & 1 == 1
+        }
     }
 }
 
@@ -72,27 +74,8 @@ impl Drop for Parities {
     }
 }
 
-/// The parity of `len` bits of `words` from bit `first`: a word's part, or whole words.
+/// The parity of a word.
 #[inline]
-pub(super) fn parity(words: &[u64], first: u32, len: u32) -> bool {
-    let word = (first >> 6) as usize;
-    if len < 64 {
-        let part = words[word] >> (first & 63) & ((1 << len) - 1);
-        return part.count_ones() & 1 == 1;
-    }
-    let sum = words[word..word + (len >> 6) as usize].iter().fold(0, |sum, word| sum ^ word);
-    sum.count_ones() & 1 == 1
-}
-
-/// The same over the bits that `subset` has, or has not.
-pub(super) fn parity_within(words: &[u64], subset: &[u64], inside: bool, first: u32, len: u32) -> bool {
-    let turn = if inside { 0 } else { u64::MAX };
-    let word = (first >> 6) as usize;
-    if len < 64 {
-        let part = (words[word] & (subset[word] ^ turn)) >> (first & 63) & ((1 << len) - 1);
-        return part.count_ones() & 1 == 1;
-    }
-    let range = word..word + (len >> 6) as usize;
-    let pairs = words[range.clone()].iter().zip(&subset[range]);
-    pairs.fold(0, |sum, (word, subset)| sum ^ (word & (subset ^ turn))).count_ones() & 1 == 1
+pub(super) fn of(word: u64) -> bool {
+    word.count_ones() & 1 == 1
 }

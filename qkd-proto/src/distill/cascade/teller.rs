@@ -22,19 +22,19 @@ impl CascadeTeller {
 impl Teller for CascadeTeller {
     fn open(&mut self) -> Vec<u8> {
         self.opened = true;
-        self.flight.ask().to_message()
+        self.flight.open().to_message()
     }
 
     fn answer(&mut self, question: &[u8]) -> Result<Vec<u8>, AbortReason> {
         if !self.opened || self.flight.is_finished() {
             return Err(AbortReason::Malformed("question out of turn"));
         }
-        self.flight.learn(question)?;
+        let answer = self.flight.learn_then_ask(question)?.to_message();
         // A receiver that sees the end as well does not ask.
         if self.flight.is_finished() {
             return Err(AbortReason::Malformed("question out of turn"));
         }
-        Ok(self.flight.ask().to_message())
+        Ok(answer)
     }
 
     fn told(&self) -> Told {

@@ -6,9 +6,9 @@ use proptest::prelude::*;
 
 use super::super::abort::AbortReason;
 use super::super::engine::{Corrector, Design, Progress, Teller};
+use super::super::{noise, trial};
 use super::tree::Tree;
-use super::trial::{self, noisy_keys};
-use super::{Tuning, corrector, teller};
+use super::{corrector, teller};
 use crate::bits::BitString;
 use crate::entropy::{Entropy, SeededEntropy};
 use crate::quantity::Qber;
@@ -20,7 +20,7 @@ fn design(qber: f64, seed: u64) -> Design {
 }
 
 fn ends(bits: usize, qber: f64, expected: f64, seed: u64) -> (Box<dyn Teller>, Box<dyn Corrector>) {
-    let (own, noisy) = noisy_keys(bits, Qber::try_from(qber).unwrap(), seed);
+    let (own, noisy) = noise::keys(bits, Qber::try_from(qber).unwrap(), seed);
     let design = design(expected, seed);
     (teller(own, &design), corrector(noisy, &design))
 }
@@ -101,14 +101,16 @@ proptest! {
         let count = |differences: &[bool], first: u32, len: u32| {
             differences[first as usize..(first + len) as usize].iter().filter(|wrong| **wrong).count()
         };
-        let mut tree = Tree::new(log, block);
+        let mut tree = Tree::new(block, &[0; 1 << (12 - 6)]);
         for i in 0..tree.blocks() {
-            tree.learn_block(i, count(&differences, i << block, 1 << block) % 2 == 1);
+            if count(&differences, i << block, 1 << block) % 2 == 1 {
+                tree.learn_odd_block(i);
+            }
         }
         let mut parts: BTreeMap<u32, u32> = (0..tree.blocks()).map(|i| (i << block, 1 << block)).collect();
         while tree.is_open() {
             let mut asked = Vec::new();
-            tree.ask(|first, len| asked.push((first, len)));
+            tree.ask(|first, len, _| asked.push((first, len)));
             for (first, len) in &asked {
                 // Only a known odd part is cut.
                 prop_assert_eq!(parts.get(first), Some(&(2 * len)));
@@ -125,7 +127,7 @@ proptest! {
             }
             for i in found {
                 if std::mem::take(&mut differences[i as usize]) {
-                    tree.flip(i);
+                    tree.flip(i, false);
                 }
             }
         }
@@ -178,9 +180,9 @@ fn a_key_below_one_frame_gives_none() {
 
 #[test]
 fn frames_beyond_those_in_flight_follow() {
-    let qber = Qber::try_from(0.01).unwrap();
     let bits = 67 << 16;
-    let trial = trial::run(noisy_keys(bits, qber, 3), &design(0.01, 3), Tuning::Efficient).unwrap();
+    let (teller, corrector) = ends(bits, 0.01, 0.01, 3);
+    let trial = trial::run(teller, corrector).unwrap();
     assert!(trial.equal && trial.kept.len() == 67 && trial.kept.count_ones() == 67);
     // 1.06 times the Shannon bound of 0.0808 bits per bit.
     assert!(trial.told.transmitter.0 as f64 <= 1.06 * 0.0808 * bits as f64);

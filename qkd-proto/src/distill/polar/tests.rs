@@ -8,6 +8,7 @@ use super::*;
 use crate::distill::engine::{Corrected, Progress, Told};
 use crate::distill::finite_key::binary_entropy;
 use crate::distill::key::ReconciledKey;
+use crate::distill::trial;
 use crate::entropy::SeededEntropy;
 use crate::quantity::BitCount;
 use crate::secret::SecretBits;
@@ -36,12 +37,8 @@ fn run(keys: [SiftedKey; 2], design: &Design) -> (Result<ReconciledKey, AbortRea
     let [ours, theirs] = keys;
     let mut teller = teller(ours, design).unwrap();
     let mut corrector = corrector(theirs, design).unwrap();
-    let mut message = teller.open();
-    let mut asked = 0;
-    while let Progress::Ask(question) = corrector.hear(&message).unwrap() {
-        message = teller.answer(&question).unwrap();
-        asked += 1;
-    }
+    let opening = teller.open();
+    let asked = trial::talk(&mut *teller, &mut *corrector, opening).unwrap() as usize;
     assert_eq!(teller.told(), corrector.told());
     let told = corrector.told();
     let corrected = corrector.finish().unwrap();
@@ -107,10 +104,8 @@ fn a_hopeless_frame_is_dropped_and_the_others_survive() {
 fn nothing_kept_is_an_error_at_both_ends() {
     let [ours, theirs] = keys(1 << 12, 6, |_| 0.4);
     let (mut teller, mut corrector) = (teller(ours, &design(0.01)).unwrap(), corrector(theirs, &design(0.01)).unwrap());
-    let mut message = teller.open();
-    while let Progress::Ask(question) = corrector.hear(&message).unwrap() {
-        message = teller.answer(&question).unwrap();
-    }
+    let opening = teller.open();
+    trial::talk(&mut *teller, &mut *corrector, opening).unwrap();
     assert_eq!(corrector.finish().unwrap_err(), AbortReason::ReconciliationFailed);
     assert_eq!(teller.finish(&BitString::zeros(1)).unwrap_err(), AbortReason::ReconciliationFailed);
     let [short, _] = keys(4_000, 7, |_| 0.0);
