@@ -16,7 +16,7 @@ mod block;
 use block::Seen;
 use qkd_proto::optics::eavesdropper::Attack;
 use qkd_proto::optics::model::{Expectation, LinkModel};
-use qkd_proto::optics::preset::{FULL_BLOCK_KEY_BITS, Preset, pulses_for};
+use qkd_proto::optics::preset::{BIASED_BLOCK_KEY_BITS, FULL_BLOCK_KEY_BITS, Preset, pulses_for};
 
 /// Blocks below which the sample says too little of its own spread.
 const SAMPLE_MIN: usize = 10;
@@ -130,13 +130,13 @@ fn full_blocks_are_within_three_sigma_of_the_closed_form() {
 }
 
 #[test]
-#[ignore = "long: 3 blocks of 2^26 key bits and more"]
+#[ignore = "long: 3 blocks of 2^26 key bits, 15 with 20 of the others"]
 fn the_longest_blocks_of_sdapd_are_within_three_sigma_of_the_closed_form() {
     // At 2^24 the preset's rare test bits and decoys leave no key at any distance.
     let blocks = block::number("QKDD_BLOCKS", 2).div_ceil(4);
     let beyond: Vec<String> = [10.0, 25.0, 50.0]
         .into_iter()
-        .flat_map(|km| check(Preset::Sdapd1g, km, 4 * FULL_BLOCK_KEY_BITS, blocks))
+        .flat_map(|km| check(Preset::Sdapd1g, km, BIASED_BLOCK_KEY_BITS, blocks))
         .collect();
     assert!(beyond.is_empty(), "beyond 3 sigma: {beyond:#?}");
 }
