@@ -19,8 +19,10 @@ mod origin;
 mod outbox;
 mod requests;
 mod restore;
+mod resume;
 pub mod settings;
 mod status;
+mod talk;
 mod target;
 mod timers;
 mod tombstones;
@@ -90,7 +92,7 @@ impl Node {
         self.now = now;
         match input {
             Input::LinkUp(link) => self.link_up(&link),
-            Input::LinkDown(link) => self.link_down(&link),
+            Input::LinkDown(link) => self.link_broken(&link),
             Input::LinkBytes(link, bytes) => self.link_bytes(&link, &bytes),
             Input::BlockBytes(link, bytes) => self.block_bytes(&link, bytes),
             Input::Advert(bytes) => self.advert_heard(&bytes),
@@ -122,7 +124,7 @@ impl Node {
 
     fn timer(&mut self, timer: Timer) {
         match timer {
-            Timer::Handshake(link) => self.drop_link(&link, "the handshake takes too long"),
+            Timer::Handshake(link) => self.hang_up(&link, "the handshake takes too long"),
             Timer::Block(link, block) => self.block_overdue(&link, block),
             Timer::NextBlock(link) => self.start_block(&link),
             Timer::Reservation(link) => self.ask_reservation(&link),

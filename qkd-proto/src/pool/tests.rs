@@ -2,7 +2,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::bits::BitString;
+use crate::distill::key::SecretKey;
 use crate::entropy::{Entropy, SeededEntropy};
+use crate::id::BlockId;
 use crate::secret::SecretBits;
 
 fn stock(seed: u64) -> BootstrapStock {
