@@ -11,7 +11,7 @@ use qkd_proto::id::{BlockId, Incarnation, Nonce, SessionId, TransferId};
 use qkd_proto::labels;
 use qkd_proto::mac::Tag;
 use qkd_proto::node::input::Input;
-use qkd_proto::node::message::{NEIGHBOUR_BYTES_MAX, NEIGHBOUR_VERSION, NeighbourMessage, frame_block};
+use qkd_proto::node::message::{BlockFrame, NEIGHBOUR_BYTES_MAX, NEIGHBOUR_VERSION, NeighbourMessage};
 use qkd_proto::pool::message::{DepositOffer, PoolMessage, SignedHello};
 use qkd_proto::relay::letter;
 use qkd_proto::relay::message::{
@@ -55,7 +55,8 @@ fn nonces(rig: &Rig, by: usize) -> Vec<Nonce> {
     nonce.collect()
 }
 
-fn offer(dice: &mut SeededEntropy, rig: &Rig) -> DepositOffer {
+/// Any block, or one that was really started.
+fn block(dice: &mut SeededEntropy, rig: &Rig) -> BlockId {
     let mut block = BlockId(number(dice));
     if dice.below(2) == 0 {
         let said = rig.said.iter().rev().find_map(|(_, _, bytes)| {
@@ -66,9 +67,13 @@ fn offer(dice: &mut SeededEntropy, rig: &Rig) -> DepositOffer {
         });
         block = said.map_or(block, |said| BlockId(said.0 + dice.below(3)));
     }
+    block
+}
+
+fn offer(dice: &mut SeededEntropy, rig: &Rig) -> DepositOffer {
     let count = [0, 1].map(|_| number(dice) as u32);
     DepositOffer {
-        block,
+        block: block(dice, rig),
         prior: None,
         hash_keys: (dice.below(2) == 1).then(|| number(dice) as u32),
         first: [number(dice), number(dice)],
@@ -98,7 +103,7 @@ fn message(dice: &mut SeededEntropy, rig: &Rig, nonce: [Option<Nonce>; 2]) -> Ne
     let nonces = nonce;
     let nonce = nonces[dice.below(2) as usize].unwrap_or(Nonce(token(dice)));
     let pool = |message| NeighbourMessage::Pool(message);
-    match dice.below(11) {
+    match dice.below(12) {
         0 => pool(PoolMessage::BlockStart { block: BlockId(number(dice)), hash_keys: dice.below(4) as u32 }),
         1 => pool(PoolMessage::BlockOffer(offer(dice, rig))),
         2 => pool(PoolMessage::BlockAck(offer(dice, rig))),
@@ -108,6 +113,7 @@ fn message(dice: &mut SeededEntropy, rig: &Rig, nonce: [Option<Nonce>; 2]) -> Ne
         }
         6 => pool(PoolMessage::ReserveAck { nonce, to: number(dice) }),
         7 => pool(PoolMessage::Grant { offset: number(dice), length: number(dice), index: number(dice) }),
+        10 => pool(PoolMessage::BlockResume { block: block(dice, rig), heard: number(dice) as u32 }),
         8 => pool(PoolMessage::Hello(SignedHello { text: bytes(dice, 300), signature: Signature([1; 64]) })),
         9 => {
             let header = header(dice, rig);
@@ -150,7 +156,9 @@ fn words_of_every_kind_with_any_numbers_do_no_harm() {
             rig.feed(victim, Input::LinkBytes(id.clone(), bytes));
             if dice.below(6) == 0 {
                 let words = self::bytes(&mut dice, 60);
-                rig.feed(victim, Input::BlockBytes(id, frame_block(BlockId(number(&mut dice)), &words)));
+                let (number, heard) = (number(&mut dice) as u32, number(&mut dice) as u32);
+                let frame = BlockFrame { block: block(&mut dice, &rig), number, heard, words: &words };
+                rig.feed(victim, Input::BlockBytes(id, frame.encode()));
             }
             if round % 10 == 9 {
                 rig.enc(0, 1, 2);

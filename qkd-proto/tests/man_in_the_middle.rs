@@ -18,10 +18,9 @@ use std::time::Duration;
 
 use qkd_proto::distill::message::{BlockMessage, EngineKind};
 use qkd_proto::entropy::{Entropy as _, SeededEntropy};
-use qkd_proto::id::BlockId;
 use qkd_proto::mac::{AuthTag, PadStock};
 use qkd_proto::node::effect::Table;
-use qkd_proto::node::message::{frame_block, open_block};
+use qkd_proto::node::message::BlockFrame;
 use qkd_proto::pool::PAD_BLOCK_BYTES;
 use rig::Rig;
 
@@ -95,6 +94,17 @@ fn kind_of(sender: usize, words: &[u8]) -> usize {
     }
 }
 
+/// The block and the words of a frame.
+fn opened(bytes: &[u8]) -> (u64, &[u8]) {
+    let frame = BlockFrame::open(bytes).expect("an honest frame");
+    (frame.block.0, frame.words)
+}
+
+/// Other words in the same frame.
+fn reworded(bytes: &[u8], words: &[u8]) -> Vec<u8> {
+    BlockFrame { words, ..BlockFrame::open(bytes).expect("an honest frame") }.encode()
+}
+
 /// The man.
 struct Middle {
     behaviour: Behaviour,
@@ -136,8 +146,8 @@ impl Middle {
     }
 
     fn hear(&mut self, sender: usize, bytes: Vec<u8>) -> Arriving {
-        let (BlockId(block), words) = open_block(bytes.clone()).expect("an honest frame");
-        let kind = kind_of(sender, &words);
+        let (block, words) = opened(&bytes);
+        let kind = kind_of(sender, words);
         if kind >= 8 {
             *self.tags.entry((block, sender)).or_default() += 1;
         }
@@ -150,11 +160,11 @@ impl Middle {
             return arriving;
         }
         let mine = self.armed && self.block == Some(block) && kind == self.kind && !self.acted;
-        let arriving = if mine { self.act(sender, block, &words, &bytes) } else { None };
+        let arriving = if mine { self.act(sender, words, &bytes) } else { None };
         self.acted |= arriving.is_some();
         // He learns while nobody is attacked.
         if self.block.is_none() && kind > 0 {
-            self.earlier.insert(kind, words);
+            self.earlier.insert(kind, words.to_vec());
         }
         arriving.unwrap_or_else(|| vec![(to, bytes)])
     }
@@ -162,12 +172,12 @@ impl Middle {
     /// What he held goes on its way, if this is what it waits for.
     fn let_go(&mut self, sender: usize, block: u64, kind: usize, bytes: &[u8]) -> Option<Arriving> {
         let (held_of, held) = self.held.take()?;
-        let (BlockId(held_block), held_words) = open_block(held.clone())?;
+        let (held_block, held_words) = opened(&held);
         let to = 1 - sender;
         let swap = self.behaviour == Behaviour::SwapBlocks;
         if swap && held_of == sender && held_block != block && kind == self.kind {
-            let (_, words) = open_block(bytes.to_vec())?;
-            let swapped = [frame_block(BlockId(held_block), &words), frame_block(BlockId(block), &held_words)];
+            let (_, words) = opened(bytes);
+            let swapped = [reworded(&held, words), reworded(bytes, held_words)];
             return Some(swapped.into_iter().map(|bytes| (to, bytes)).collect());
         }
         if !swap && held_of == sender && held_block == block {
@@ -178,9 +188,9 @@ impl Middle {
     }
 
     /// What arrives in place of his message; none if he has nothing to do to it yet.
-    fn act(&mut self, sender: usize, block: u64, words: &[u8], bytes: &[u8]) -> Option<Arriving> {
+    fn act(&mut self, sender: usize, words: &[u8], bytes: &[u8]) -> Option<Arriving> {
         let to = 1 - sender;
-        let framed = |words: &[u8]| vec![(to, frame_block(BlockId(block), words))];
+        let framed = |words: &[u8]| vec![(to, reworded(bytes, words))];
         match self.behaviour {
             Behaviour::Flip => {
                 let mut words = words.to_vec();

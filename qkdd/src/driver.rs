@@ -218,6 +218,7 @@ impl Driver {
             Action::OpenDevice(link, secret) => self.tell_device(&link, DeviceCommand::Open(secret)),
             Action::CloseDevice(link) => self.tell_device(&link, DeviceCommand::Close),
             Action::Measure(link, block) => self.tell_device(&link, DeviceCommand::Measure(block)),
+            Action::MeasureOn(link, block) => self.tell_device(&link, DeviceCommand::GoOn(block)),
             Action::Run(link, block, job) => self.jobs.submit(link, block, job),
             Action::Supply(request, answer) => {
                 if let Some(reply) = self.waiting.remove(&request) {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::Node;
 use super::effect::{Action, Event};
-use super::link::{CLEAN_BLOCKS, LinkStats};
-use super::message::frame_block;
+use super::link::{CLEAN_BLOCKS, LinkStats, Phase};
+use super::talk;
 use super::timers::Timer;
 use crate::codec;
 use crate::distill::abort::AbortReason;
@@ -52,13 +52,17 @@ impl Node {
         let Some(link) = self.links.get_mut(id) else { return };
         let Some(pool) = &mut link.pool else { return };
         let overfull = OVERFULL * link.plan.capacity_bytes;
+        let in_session = matches!(link.phase, Phase::Session { .. });
         if link.role == Role::Transmitter && pool.send().available().min(pool.receive().available()) >= overfull {
             // A block that only had to show that the link is clean.
+            link.talks.remove(&block);
             self.pause(id);
             return;
         }
         pool.distilled(block, key);
         match (link.role, link.offer) {
+            // Offers wait for the connection.
+            (Role::Transmitter, _) if !in_session => link.to_offer.push_back(block),
             (Role::Transmitter, Some(_)) if link.to_offer.len() < TO_OFFER_MAX => link.to_offer.push_back(block),
             (Role::Transmitter, _) => self.offer_deposit(id, block),
             (Role::Receiver, Some(offer)) if offer.block == block => self.take_deposit(id, offer),
@@ -86,6 +90,7 @@ impl Node {
     pub(super) fn give_up(&mut self, id: &LinkId, block: BlockId, why: &str) {
         self.forget_run(id, block);
         let Some(link) = self.links.get_mut(id) else { return };
+        link.talks.remove(&block);
         let LinkStats { blocks_aborted, last_abort, .. } = &mut link.stats;
         *blocks_aborted += 1;
         *last_abort = Some(why.to_owned());
@@ -114,9 +119,12 @@ impl Node {
         self.timers.set(Timer::NextBlock(id.clone()), until);
     }
 
-    /// Tells the neighbour that a block was given up; it would wait for the whole time-out.
+    /// Tells the neighbour that a block was given up; it would wait for the whole time-out. Without a
+    /// connection it hears of it when it wants to go on.
     pub(super) fn tell_abort(&mut self, id: &LinkId, block: BlockId) {
-        self.outbox.act(Action::SendBlock(id.clone(), frame_block(block, &abort_words())));
+        if self.links.get(id).is_some_and(super::link::Link::in_session) {
+            self.outbox.act(Action::SendBlock(id.clone(), talk::unnumbered(block, &abort_words())));
+        }
     }
 
     /// Somebody may listen: the link carries no key until it has been clean for a while.

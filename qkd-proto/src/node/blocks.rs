@@ -7,8 +7,9 @@ use super::Node;
 use super::block_end::abort_words;
 use super::effect::{Action, PadPurpose};
 use super::link::{BlockRun, Link, RUNS_MAX};
-use super::message::{frame_block, open_block};
+use super::message::{BlockFrame, UNNUMBERED};
 use super::settings::DevicePlan;
+use super::talk::{Place, Talk};
 use super::timers::Timer;
 use crate::distill::choice;
 use crate::distill::job::JobResult;
@@ -51,6 +52,7 @@ impl Node {
             return;
         }
         let block = BlockId(link.last_block.0 + 1);
+        link.last_block = block;
         let Some(hash_keys) = link.pool.as_ref().map(LinkKeyPool::hash_keys) else { return };
         self.send_pool(id, None, PoolMessage::BlockStart { block, hash_keys });
         self.measure(id, block, hash_keys);
@@ -64,7 +66,10 @@ impl Node {
         }
         link.last_block = block;
         // The transmitter may give a block up before this end has heard of it.
-        link.announced = Some((block, hash_keys));
+        if let Some((given_up, _)) = link.announced.replace((block, hash_keys)) {
+            link.talks.remove(&given_up);
+        }
+        link.start_talk(block);
         let oldest = link.runs.keys().next().copied().filter(|_| link.runs.len() >= RUNS_MAX);
         if let Some(oldest) = oldest {
             self.give_up(id, oldest, "the transmitter went on");
@@ -75,7 +80,7 @@ impl Node {
     /// Receiver: takes up the announced block once the device is free.
     pub(super) fn measure_announced(&mut self, id: &LinkId) {
         let Some(link) = self.links.get_mut(id) else { return };
-        if link.measuring().is_some() {
+        if link.measuring().is_some() || !link.in_session() {
             return;
         }
         if let Some((block, hash_keys)) = link.announced.take() {
@@ -86,7 +91,6 @@ impl Node {
     fn measure(&mut self, id: &LinkId, block: BlockId, hash_keys: u32) {
         let seed = draw(&mut *self.entropy);
         let Some(link) = self.links.get_mut(id) else { return };
-        link.last_block = block;
         let Some(hashes) = hashes_of(link, hash_keys) else {
             // The ends' pools do not belong together: only a new one helps.
             link.pool = None;
@@ -94,6 +98,7 @@ impl Node {
         };
         let session = block_plan(link, block, seed).map(|plan| Box::new(BlockSession::new(link.role, plan, hashes)));
         link.runs.insert(block, BlockRun { session, measuring: true });
+        link.start_talk(block);
         let opened = link.last_commit;
         self.outbox.act_after(opened, Action::Measure(id.clone(), block));
         let timeout = BLOCK_TIMEOUT + link.plan.block_time();
@@ -118,9 +123,43 @@ impl Node {
     }
 
     pub(super) fn block_bytes(&mut self, id: &LinkId, bytes: Vec<u8>) {
-        match open_block(bytes) {
-            Some((block, words)) => self.drive(id, block, BlockInput::Message(words)),
-            None => self.drop_link(id, "a distillation message has no block number"),
+        let Some(frame) = BlockFrame::open(&bytes) else {
+            return self.drop_link(id, "a distillation message has no block number");
+        };
+        let BlockFrame { block, number, heard, words } = frame;
+        let link = self.links.get_mut(id).filter(|link| link.in_session());
+        let Some(talk) = link.and_then(|link| link.talks.get_mut(&block)) else { return };
+        if number == UNNUMBERED {
+            if words == abort_words() {
+                self.neighbour_gave_up(id, block);
+            }
+            return;
+        }
+        if talk.confirm(heard).is_err() {
+            return self.drop_link(id, "the neighbour confirms what was never said");
+        }
+        if words.is_empty() {
+            return;
+        }
+        match talk.hear(number, words.len()) {
+            Place::Due => self.drive(id, block, BlockInput::Message(words.to_vec())),
+            Place::Repeated => {}
+            Place::Ahead => {
+                self.tell_abort(id, block);
+                self.neighbour_lacks(id, block, "a distillation message is missing");
+            }
+        }
+        let talk = self.links.get_mut(id).and_then(|link| link.talks.get_mut(&block));
+        if let Some(confirmation) = talk.and_then(Talk::confirmation) {
+            self.outbox.act(Action::SendBlock(id.clone(), confirmation));
+        }
+    }
+
+    /// Says something about a block, now or when the connection is back.
+    fn say(&mut self, id: &LinkId, block: BlockId, words: Vec<u8>) {
+        let talk = self.links.get_mut(id).and_then(|link| link.talks.get_mut(&block));
+        if let Some(frame) = talk.and_then(|talk| talk.say(words)) {
+            self.outbox.act(Action::SendBlock(id.clone(), frame));
         }
     }
 
@@ -156,18 +195,14 @@ impl Node {
     }
 
     /// Feeds a block's session and performs what it wants.
-    fn drive(&mut self, id: &LinkId, block: BlockId, input: BlockInput) {
+    pub(super) fn drive(&mut self, id: &LinkId, block: BlockId, input: BlockInput) {
         let mut inputs = vec![input];
         while let Some(input) = inputs.pop() {
-            let Some(session) = self.session(id, block) else {
-                return self.drive_device(id, block, &input);
-            };
+            let Some(session) = self.session(id, block) else { return };
             session.handle(input);
             while let Some(effect) = self.session(id, block).and_then(BlockSession::next_effect) {
                 match effect {
-                    BlockEffect::Send(words) => {
-                        self.outbox.act(Action::SendBlock(id.clone(), frame_block(block, &words)));
-                    }
+                    BlockEffect::Send(words) => self.say(id, block, words),
                     BlockEffect::Run(job) => self.outbox.act(Action::Run(id.clone(), block, job)),
                     BlockEffect::MakeTag(text) => match self.sign_block(id, &text) {
                         Some(tag) => inputs.push(BlockInput::OwnTag(tag)),
@@ -180,19 +215,6 @@ impl Node {
                     BlockEffect::Done(outcome) => return self.block_ended(id, block, *outcome),
                 }
             }
-        }
-    }
-
-    /// A block without a session: its device makes the key, and all that the neighbour can say is
-    /// that it gave up.
-    fn drive_device(&mut self, id: &LinkId, block: BlockId, input: &BlockInput) {
-        if !matches!(input, BlockInput::Message(words) if *words == abort_words()) {
-            return;
-        }
-        if self.is_running(id, block) {
-            self.give_up(id, block, "the neighbour's device gave up");
-        } else if let Some(link) = self.links.get_mut(id) {
-            link.announced.take_if(|(announced, _)| *announced == block);
         }
     }
 

@@ -23,8 +23,12 @@ impl Node {
         let Some(pool) = &mut link.pool else { return };
         if let Some(unanswered) = link.offer.take() {
             pool.refuse_deposit(&unanswered);
+            link.talks.remove(&unanswered.block);
         }
-        let Some((offer, pads)) = pool.deposit(block) else { return };
+        let Some((offer, pads)) = pool.deposit(block) else {
+            link.talks.remove(&block);
+            return;
+        };
         link.offer = Some(offer);
         let records = link.pad_records(pads).into_iter().chain(link.pool_record()).collect();
         let commit = self.outbox.commit(Lane::Link(id.clone()), records);
@@ -38,7 +42,7 @@ impl Node {
         if link.role != Role::Receiver {
             return self.drop_link(id, "a receiver offered a deposit");
         }
-        if !link.is_of_session(offer.block) {
+        if !link.is_current(offer.block) {
             return;
         }
         if link.pool.as_ref().is_some_and(|pool| !pool.is_plausible(&offer)) {
@@ -55,6 +59,7 @@ impl Node {
         let Some(link) = self.links.get_mut(id) else { return };
         let Some(pool) = &mut link.pool else { return };
         link.offer = None;
+        link.talks.remove(&offer.block);
         let pads = pool.deposit_at(&offer);
         let answer = match &pads {
             Some(_) => {
@@ -80,6 +85,7 @@ impl Node {
             return;
         }
         link.offer = None;
+        link.talks.remove(&offer.block);
         if let Some(pool) = &mut link.pool {
             pool.confirm_deposit(offer);
         }
@@ -89,7 +95,7 @@ impl Node {
     }
 
     /// Transmitter: the next key may be offered, and the next block may start.
-    fn offer_next(&mut self, id: &LinkId) {
+    pub(super) fn offer_next(&mut self, id: &LinkId) {
         if let Some(block) = self.links.get_mut(id).and_then(|link| link.to_offer.pop_front()) {
             self.offer_deposit(id, block);
         }
@@ -102,6 +108,7 @@ impl Node {
             return;
         }
         link.offer = None;
+        link.talks.remove(&offer.block);
         if let Some(pool) = &mut link.pool {
             pool.refuse_deposit(offer);
         }

@@ -41,6 +41,8 @@ pub enum Action {
     CloseDevice(LinkId),
     /// Let the link's device take part in a block: emit it, or await it.
     Measure(LinkId, BlockId),
+    /// Let the link's device go on with a block that a lost connection interrupted.
+    MeasureOn(LinkId, BlockId),
     /// Compute; answer with `JobDone`.
     Run(LinkId, BlockId, Job),
     /// Answer an application.

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::effect::{Lane, Record, Table};
+use super::message::SESSION_BLOCK_BITS;
 use super::outbox::Outbox;
 use super::settings::LinkPlan;
+use super::talk::Talk;
 use crate::crypto::{PublicKey, Signature};
 use crate::distill::choice::Circumstances;
 use crate::distill::plan::Role;
@@ -22,9 +24,6 @@ use crate::topology::RosterLink;
 
 /// Clean blocks that end a quarantine.
 pub(super) const CLEAN_BLOCKS: u32 = 3;
-
-/// Blocks of one link session; above these bits their numbers tell the sessions apart.
-pub(super) const SESSION_BLOCK_BITS: u32 = 32;
 
 /// Where a link is between unplugged and in use.
 pub(super) enum Phase {
@@ -43,6 +42,9 @@ pub(super) enum Phase {
 
 /// Blocks on their way at one time: one at the device, the others in distillation.
 pub(super) const RUNS_MAX: usize = 3;
+
+/// Blocks that are talked about at one time; beyond, the oldest that nothing waits for is forgotten.
+const TALKS_MAX: usize = 16;
 
 /// A block on its way.
 pub(super) struct BlockRun {
@@ -87,6 +89,8 @@ pub(super) struct Link {
     pub(super) written: VecDeque<(CommitId, MarksRecord)>,
     pub(super) certificate: Option<[Signature; 2]>,
     pub(super) runs: BTreeMap<BlockId, BlockRun>,
+    /// What is said about each block, from its start until its deposit is settled.
+    pub(super) talks: BTreeMap<BlockId, Talk>,
     pub(super) last_block: BlockId,
     /// Receiver: a block that the transmitter started while the device was at the one before, and its
     /// hash keys.
@@ -116,6 +120,16 @@ impl Link {
             Role::Transmitter => Direction::Forward,
             Role::Receiver => Direction::Reverse,
         }
+    }
+
+    /// A block begins to be talked about.
+    pub(super) fn start_talk(&mut self, block: BlockId) {
+        let needed = |of: &BlockId| self.runs.contains_key(of) || self.to_offer.contains(of);
+        let idle = self.talks.keys().find(|of| !needed(of)).copied();
+        if let Some(idle) = idle.filter(|_| self.talks.len() >= TALKS_MAX) {
+            self.talks.remove(&idle);
+        }
+        self.talks.entry(block).or_insert_with(|| Talk::new(block));
     }
 
     /// The block that the device is at.
@@ -184,9 +198,14 @@ impl Link {
         }
     }
 
-    /// True if `block` is of this link session: stale news of an older one says nothing.
+    /// True if `block` was started in this link session.
     pub(super) fn is_of_session(&self, block: BlockId) -> bool {
         block.0 >> SESSION_BLOCK_BITS == self.last_block.0 >> SESSION_BLOCK_BITS
+    }
+
+    /// True if `block` is of this link session, or goes on in it: stale news of an older one says nothing.
+    pub(super) fn is_current(&self, block: BlockId) -> bool {
+        self.is_of_session(block) || self.talks.get(&block).is_some_and(Talk::is_live)
     }
 
     /// The record of its pool.

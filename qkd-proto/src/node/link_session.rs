@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::Node;
 use super::effect::{Action, Event};
-use super::link::{Phase, SESSION_BLOCK_BITS};
-use super::message::{NEIGHBOUR_BYTES_MAX, NEIGHBOUR_VERSION, NeighbourMessage};
+use super::link::Phase;
+use super::message::{NEIGHBOUR_BYTES_MAX, NEIGHBOUR_VERSION, NeighbourMessage, SESSION_BLOCK_BITS};
 use super::timers::Timer;
 use crate::codec;
 use crate::crypto;
@@ -24,7 +24,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 impl Node {
     pub(super) fn link_up(&mut self, id: &LinkId) {
         if self.links.get(id).is_some_and(|link| !matches!(link.phase, Phase::Down)) {
-            self.link_down(id);
+            self.link_broken(id);
         }
         let introduction = self.introduction(id);
         let Some(introduction) = introduction else { return };
@@ -38,16 +38,18 @@ impl Node {
         self.timers.set(Timer::Handshake(id.clone()), self.now.moment + HANDSHAKE_TIMEOUT);
     }
 
-    pub(super) fn link_down(&mut self, id: &LinkId) {
+    /// The connection is lost: blocks on their way wait for the next one.
+    pub(super) fn link_broken(&mut self, id: &LinkId) {
+        self.unplug(id);
+        self.suspend_blocks(id);
+    }
+
+    fn unplug(&mut self, id: &LinkId) {
         let Some(link) = self.links.get_mut(id) else { return };
         let was_up = !matches!(link.phase, Phase::Down);
         link.phase = Phase::Down;
-        let runs = std::mem::take(&mut link.runs);
-        link.announced = None;
         (link.asked, link.round_trip) = (None, None);
         link.offer = None;
-        link.to_offer.clear();
-        runs.into_keys().for_each(|block| self.timers.stop(&Timer::Block(id.clone(), block)));
         for timer in [Timer::Handshake, Timer::NextBlock, Timer::Reservation] {
             self.timers.stop(&timer(id.clone()));
         }
@@ -61,11 +63,18 @@ impl Node {
         }
     }
 
-    /// Closes a link's streams; the network dials again.
+    /// Closes a link's streams, and drops its blocks: the neighbour, or this end, is at fault. The network
+    /// dials again.
     pub(super) fn drop_link(&mut self, id: &LinkId, why: &str) {
+        self.hang_up(id, why);
+        self.drop_blocks(id);
+    }
+
+    /// Closes a link's streams: the connection is at fault. The network dials again.
+    pub(super) fn hang_up(&mut self, id: &LinkId, why: &str) {
         self.log(Event::Link(id.clone(), format!("dropped: {why}")));
         self.outbox.act(Action::DropLink(id.clone()));
-        self.link_down(id);
+        self.link_broken(id);
     }
 
     pub(super) fn link_bytes(&mut self, id: &LinkId, bytes: &[u8]) {
@@ -119,6 +128,7 @@ impl Node {
             PoolMessage::Hello(hello) => self.hello(id, &hello),
             _ if !self.links.get(id).is_some_and(|link| link.in_session()) => {}
             PoolMessage::BlockStart { block, hash_keys } => self.block_started(id, block, hash_keys),
+            PoolMessage::BlockResume { block, heard } => self.block_resumed(id, block, heard),
             PoolMessage::BlockOffer(offer) => self.block_offered(id, offer),
             PoolMessage::BlockAck(offer) => self.block_acknowledged(id, &offer),
             PoolMessage::BlockNak(offer) => self.block_refused(id, &offer),
@@ -155,10 +165,15 @@ impl Node {
         let own_certificate =
             self.settings.identity.sign(labels::sign::LINK_CERTIFICATE, &self.certificate_text(id).unwrap_or_default());
         let own_incarnation = self.settings.incarnation;
+        let go_on = self.blocks_go_on(id, &agreement);
+        if !go_on {
+            self.drop_blocks(id);
+        }
         let Some(link) = self.links.get_mut(id) else { return };
         let fresh = agreement.resume.is_none();
+        let mut again = None;
         match (&agreement.resume, &mut link.pool) {
-            (Some(theirs), Some(pool)) => pool.resume(theirs),
+            (Some(theirs), Some(pool)) => again = pool.resume(theirs, go_on),
             _ => {
                 let incarnations = match link.role {
                     Role::Transmitter => [own_incarnation, agreement.peer.incarnation],
@@ -183,6 +198,7 @@ impl Node {
         self.outbox.act_after(Some(commit), Action::OpenDevice(id.clone(), secret));
         let news = if fresh { "session with a new pool (computational bootstrap)" } else { "session, pool resumed" };
         self.log(Event::Link(id.clone(), news.into()));
+        self.resume_blocks(id, again, commit);
         self.session_started(id);
     }
 
@@ -191,7 +207,7 @@ impl Node {
         self.advertise_soon(Duration::ZERO);
         self.ask_reservation(id);
         self.replenish(id);
-        self.start_block(id);
+        self.offer_next(id);
     }
 
     fn certificate_text(&self, id: &LinkId) -> Option<Vec<u8>> {

@@ -20,8 +20,10 @@ mod origin;
 mod outbox;
 mod requests;
 mod restore;
+mod resume;
 pub mod settings;
 mod status;
+mod talk;
 mod target;
 mod timers;
 mod tombstones;
@@ -91,7 +93,7 @@ impl Node {
         self.now = now;
         match input {
             Input::LinkUp(link) => self.link_up(&link),
-            Input::LinkDown(link) => self.link_down(&link),
+            Input::LinkDown(link) => self.link_broken(&link),
             Input::LinkBytes(link, bytes) => self.link_bytes(&link, &bytes),
             Input::BlockBytes(link, bytes) => self.block_bytes(&link, bytes),
             Input::Advert(bytes) => self.advert_heard(&bytes),
@@ -123,7 +125,7 @@ impl Node {
 
     fn timer(&mut self, timer: Timer) {
         match timer {
-            Timer::Handshake(link) => self.drop_link(&link, "the handshake takes too long"),
+            Timer::Handshake(link) => self.hang_up(&link, "the handshake takes too long"),
             Timer::Block(link, block) => self.block_overdue(&link, block),
             Timer::NextBlock(link) => self.start_block(&link),
             Timer::Reservation(link) => self.ask_reservation(&link),

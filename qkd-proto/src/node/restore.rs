@@ -166,6 +166,7 @@ impl Node {
             written: Default::default(),
             certificate: None,
             runs: BTreeMap::new(),
+            talks: BTreeMap::new(),
             last_block: BlockId(0),
             announced: None,
             asked: None,

@@ -106,6 +106,13 @@ pub enum PoolMessage {
         /// The generation of hash keys of its tags.
         hash_keys: u32,
     },
+    /// Either end, after a lost connection: it goes on with a block of the session before.
+    BlockResume {
+        /// Its number.
+        block: BlockId,
+        /// Messages of the listener on the distillation stream that the speaker has taken.
+        heard: u32,
+    },
     /// Transmitter: the blocks are durable here.
     BlockOffer(DepositOffer),
     /// Receiver: here too.

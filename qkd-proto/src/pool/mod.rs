@@ -6,6 +6,7 @@
 //! direction, blocks of [`PAD_BLOCK_BYTES`] have a dense index; a block that one end lost is an
 //! explicit hole at both.
 
+mod deposit;
 pub mod handshake;
 mod hash_keys;
 mod ledger;
@@ -13,18 +14,18 @@ pub mod message;
 pub mod record;
 mod stock;
 
+use deposit::Distilled;
 pub use ledger::{AcceptError, Ledger};
 pub use stock::BootstrapStock;
 
 use std::collections::VecDeque;
 
-use crate::distill::key::SecretKey;
-use crate::id::{BlockId, PoolId};
+use crate::id::PoolId;
 use crate::mac::{self, AuthTag, HashValue, PadStock, RunningHash};
 use crate::secret::SecretBytes;
-use hash_keys::{FRESH_BYTES, Generation, HashKeys};
+use hash_keys::HashKeys;
 use message::{DepositOffer, Resume};
-use record::{BLOCK_INDEX_MAX, BLOCKS_AHEAD_MAX, MarksRecord, PoolRecord};
+use record::{MarksRecord, PoolRecord};
 
 /// Bytes of one pad block.
 pub const PAD_BLOCK_BYTES: usize = 4096;
@@ -69,12 +70,6 @@ impl Direction {
 /// Pad blocks that shall become durable: direction, index in it, bytes.
 pub type PadBlocks = Vec<(Direction, u64, SecretBytes)>;
 
-/// A secret key that waits for the transmitter to say where its blocks go.
-struct Distilled {
-    block: BlockId,
-    bytes: SecretBytes,
-}
-
 /// The secret bits of one link (ITU-T "QKD-key" store of a KM link).
 pub struct LinkKeyPool {
     id: PoolId,
@@ -84,19 +79,28 @@ pub struct LinkKeyPool {
     sides: [Ledger; 2],
     distilled: VecDeque<Distilled>,
     residue: Option<Distilled>,
+    /// Transmitter: the deposit that the neighbour has not answered, and the block's own bytes.
+    unanswered: Option<(DepositOffer, SecretBytes)>,
     /// Directions that have had a block, forward and reverse.
     deposited: [bool; 2],
 }
-
-/// Blocks distilled but not yet deposited, at most.
-const DISTILLED_MAX: usize = 4;
 
 impl LinkKeyPool {
     /// A new, empty pool with the bootstrap's hash keys (forward, reverse) and first pads.
     pub fn new(id: PoolId, own: Direction, hash_keys: [SecretBytes; 2], stock: BootstrapStock) -> Self {
         let sides = [Ledger::default(), Ledger::default()];
         let (hash_keys, distilled) = (HashKeys::bootstrap(hash_keys), VecDeque::new());
-        Self { id, own, hash_keys, stock: Some(stock), sides, distilled, residue: None, deposited: [false; 2] }
+        Self {
+            id,
+            own,
+            hash_keys,
+            stock: Some(stock),
+            sides,
+            distilled,
+            residue: None,
+            unanswered: None,
+            deposited: [false; 2],
+        }
     }
 
     /// The pool as its records tell it: what was reserved and not used is burnt.
@@ -109,7 +113,17 @@ impl LinkKeyPool {
             sides[direction.index()].hold(index, bytes);
         }
         let distilled = VecDeque::new();
-        Self { id, own, hash_keys, stock: None, sides, distilled, residue: None, deposited: [true; 2] }
+        Self {
+            id,
+            own,
+            hash_keys,
+            stock: None,
+            sides,
+            distilled,
+            residue: None,
+            unanswered: None,
+            deposited: [true; 2],
+        }
     }
 
     /// Its identity.
@@ -163,112 +177,6 @@ impl LinkKeyPool {
             held: [0, 1].map(|side| self.sides[side].held()),
             holes: [0, 1].map(|side| self.sides[side].holes().to_vec()),
         }
-    }
-
-    /// Goes on with the neighbour's state: what one end lacks becomes a hole at both, and this end
-    /// sends from where the neighbour will accept.
-    pub fn resume(&mut self, theirs: &Resume) {
-        for side in 0..2 {
-            let ours = self.sides[side].held();
-            let (low, high) = (ours.min(theirs.held[side]), ours.max(theirs.held[side]));
-            for &(from, to) in theirs.holes[side].iter().chain([&(low, high)]) {
-                self.sides[side].skip(from, to.min(high));
-            }
-            self.sides[side].confirm(high);
-        }
-        self.send_mut().resume_at(theirs.recv_floor, theirs.recv_reserved);
-        // A pool that goes on authenticates from itself: the ends may differ in whether the bootstrap is over.
-        self.stock = None;
-        self.receive_mut().forget_skipped();
-        self.forget_undeposited();
-    }
-
-    /// Keeps a distilled key until its deposit is agreed.
-    pub fn distilled(&mut self, block: BlockId, key: SecretKey) {
-        self.distilled.retain(|waiting| waiting.block != block);
-        if self.distilled.len() == DISTILLED_MAX {
-            self.distilled.pop_front();
-        }
-        self.distilled.push_back(Distilled { block, bytes: key.into_bits().into_bytes() });
-    }
-
-    /// Transmitter: deposits `block`'s key and says where. Whole pad blocks go to the direction that
-    /// has less; what is left over waits for the next block.
-    pub fn deposit(&mut self, block: BlockId) -> Option<(DepositOffer, PadBlocks)> {
-        let bytes = self.take_distilled(block)?;
-        let prior = self.residue.as_ref().map(|residue| residue.block);
-        let whole = self.prepend_residue(bytes);
-        let hash_keys = self.hash_keys.due().filter(|_| whole.len() >= FRESH_BYTES);
-        let blocks = pad_blocks(&whole, hash_keys);
-        let mut count = [0; 2];
-        let [forward, reverse] = &self.sides;
-        let mut level = [forward.available(), reverse.available()];
-        for _ in 0..blocks {
-            let to = usize::from(level[1] < level[0]);
-            level[to] += PAD_BLOCK_BYTES as u64;
-            count[to] += 1;
-        }
-        let first = [forward.held(), reverse.held()];
-        let offer = DepositOffer { block, prior, hash_keys, first, count };
-        Some((offer, self.cut(&offer, whole)))
-    }
-
-    /// True if an honest transmitter can have made this offer: it goes on where this end's blocks end,
-    /// or a little further.
-    pub fn is_plausible(&self, offer: &DepositOffer) -> bool {
-        (0..2).all(|side| {
-            let (held, first) = (self.sides[side].held(), offer.first[side]);
-            let count = u64::from(offer.count[side]);
-            first >= held && first - held <= BLOCKS_AHEAD_MAX && count <= BLOCKS_AHEAD_MAX && first < BLOCK_INDEX_MAX
-        })
-    }
-
-    /// Receiver: deposits where the transmitter says. None if it does not hold the same bits.
-    pub fn deposit_at(&mut self, offer: &DepositOffer) -> Option<PadBlocks> {
-        let bytes = self.take_distilled(offer.block)?;
-        if self.residue.as_ref().map(|residue| residue.block) != offer.prior {
-            return None;
-        }
-        let whole = self.prepend_residue(bytes);
-        let blocks = u64::from(offer.count[0]) + u64::from(offer.count[1]);
-        let ahead = (0..2).all(|side| offer.first[side] >= self.sides[side].held());
-        let room = offer.hash_keys.is_none() || whole.len() >= FRESH_BYTES;
-        if blocks != pad_blocks(&whole, offer.hash_keys) as u64 || !ahead || !room {
-            self.residue = None;
-            return None;
-        }
-        Some(self.cut(offer, whole))
-    }
-
-    /// Both ends hold the blocks of `offer`: they may be used from now on. The bootstrap ends
-    /// once both directions have had a block.
-    pub fn confirm_deposit(&mut self, offer: &DepositOffer) {
-        self.hash_keys.install();
-        for side in 0..2 {
-            self.sides[side].confirm(offer.first[side] + u64::from(offer.count[side]));
-            self.deposited[side] |= offer.count[side] > 0;
-        }
-        // An end without pad of its own could not authenticate the next block.
-        if self.deposited == [true, true] {
-            self.stock = None;
-        }
-    }
-
-    /// One end lacks the blocks of `offer`: they become holes here.
-    pub fn refuse_deposit(&mut self, offer: &DepositOffer) {
-        self.hash_keys.withdraw();
-        for side in 0..2 {
-            let first = offer.first[side];
-            self.sides[side].skip(first, first + u64::from(offer.count[side]));
-        }
-        self.residue = None;
-    }
-
-    /// What waits for agreement of an old link session is dropped.
-    fn forget_undeposited(&mut self) {
-        self.distilled.clear();
-        self.residue = None;
-        self.hash_keys.withdraw();
     }
 
     /// Takes `length` bytes of this end's direction for relaying, leaving the authentication floor.
@@ -330,49 +238,6 @@ impl LinkKeyPool {
         }
         right
     }
-
-    fn take_distilled(&mut self, block: BlockId) -> Option<SecretBytes> {
-        // Blocks overlap, so the ends may finish two in different orders: another one stays.
-        let at = self.distilled.iter().position(|waiting| waiting.block == block)?;
-        self.distilled.remove(at).map(|waiting| waiting.bytes)
-    }
-
-    fn prepend_residue(&mut self, bytes: SecretBytes) -> SecretBytes {
-        match self.residue.take() {
-            Some(residue) => residue.bytes.join(&bytes),
-            None => bytes,
-        }
-    }
-
-    /// Cuts `whole` into pad blocks, forward ones first, and keeps the rest as residue.
-    fn cut(&mut self, offer: &DepositOffer, whole: SecretBytes) -> PadBlocks {
-        let mut blocks = PadBlocks::new();
-        let mut whole = whole.expose();
-        if let Some(number) = offer.hash_keys {
-            let (fresh, rest) = whole.split_at(FRESH_BYTES);
-            self.hash_keys.propose(Generation::new(number, fresh));
-            whole = rest;
-        }
-        let mut pieces = whole.chunks_exact(PAD_BLOCK_BYTES);
-        for direction in [Direction::Forward, Direction::Reverse] {
-            let side = direction.index();
-            self.sides[side].skip(self.sides[side].held(), offer.first[side]);
-            for i in 0..u64::from(offer.count[side]) {
-                let piece = pieces.next().expect("the offer counts the whole blocks");
-                let index = offer.first[side] + i;
-                self.sides[side].hold(index, SecretBytes::copy_of(piece));
-                blocks.push((direction, index, SecretBytes::copy_of(piece)));
-            }
-        }
-        self.residue = Some(Distilled { block: offer.block, bytes: SecretBytes::copy_of(pieces.remainder()) });
-        blocks
-    }
-}
-
-/// Whole pad blocks of a deposit, behind its new hash keys.
-fn pad_blocks(whole: &SecretBytes, hash_keys: Option<u32>) -> usize {
-    let fresh = if hash_keys.is_some() { FRESH_BYTES } else { 0 };
-    whole.len().saturating_sub(fresh) / PAD_BLOCK_BYTES
 }
 
 impl std::fmt::Debug for LinkKeyPool {

@@ -2,7 +2,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::bits::BitString;
+use crate::distill::key::SecretKey;
 use crate::entropy::{Entropy, SeededEntropy};
+use crate::id::BlockId;
 use crate::secret::SecretBits;
 
 fn stock(seed: u64) -> BootstrapStock {
@@ -45,6 +47,36 @@ fn reserve(from: &mut LinkKeyPool, to: &mut LinkKeyPool) {
         from.send_mut().reserve(end);
         to.receive_mut().reserve(end);
         from.send_mut().acknowledge(end);
+    }
+}
+
+#[test]
+fn a_deposit_cut_off_by_a_lost_connection_is_taken_once() {
+    for taken in [false, true] {
+        let (mut a, mut b) = pair();
+        deposit(&mut a, &mut b, 1, 40_000);
+        a.distilled(BlockId(2), key(2, 20_000));
+        b.distilled(BlockId(2), key(2, 20_000));
+        let (offer, _) = a.deposit(BlockId(2)).expect("distilled");
+        if taken {
+            assert!(b.deposit_at(&offer).is_some());
+            b.confirm_deposit(&offer);
+        }
+        let offers = [a.resume_offer(&MarksRecord::default()), b.resume_offer(&MarksRecord::default())];
+        let again = a.resume(&offers[1], true);
+        assert_eq!(b.resume(&offers[0], true), None);
+        assert_eq!(again, (!taken).then_some(BlockId(2)));
+        if let Some(block) = again {
+            let (anew, ours) = a.deposit(block).expect("it waited");
+            assert!(anew.first != offer.first, "where the lost one lay is a hole");
+            let theirs = b.deposit_at(&anew).expect("it waited here, too");
+            let bits = |pads: &PadBlocks| pads.iter().map(|pad| (pad.1, pad.2.expose().to_vec())).collect::<Vec<_>>();
+            assert_eq!(bits(&ours), bits(&theirs));
+            a.confirm_deposit(&anew);
+            b.confirm_deposit(&anew);
+        }
+        assert_eq!(a.send().available(), b.receive().available());
+        assert!(b.deposit_at(&offer).is_none(), "its key is gone");
     }
 }
 

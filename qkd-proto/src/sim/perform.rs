@@ -68,6 +68,11 @@ impl World {
                 }
             }
             Action::Measure(link, block) => self.measure(at, link, block),
+            Action::MeasureOn(link, block) => {
+                let (run, why) = (self.sites[at].run, "a rate table does not go on".into());
+                let input = Input::DeviceFailed(link, block, why);
+                self.at(Duration::ZERO, Event::Input { node: at, run, input });
+            }
             Action::Run(link, block, job) => {
                 let (run, input) = (self.sites[at].run, Input::JobDone(link, block, job.run()));
                 self.at(Duration::ZERO, Event::Input { node: at, run, input });

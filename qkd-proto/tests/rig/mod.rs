@@ -57,6 +57,8 @@ pub(crate) struct Rig {
     /// Links have emulated optics instead of rate tables; frames of blocks under way.
     optics: bool,
     frames: BTreeMap<(usize, BlockId), Vec<Vec<u8>>>,
+    /// What devices had not yet seen when their connection was lost.
+    paused: Vec<(usize, Input)>,
     /// Share of the pulses that an eavesdropper intercepts and resends.
     pub(crate) eve: f64,
     /// Changes what leaves: sender, bytes.
@@ -134,6 +136,7 @@ impl Rig {
             device_fails: false,
             optics,
             frames: BTreeMap::new(),
+            paused: Vec::new(),
             eve: 0.0,
             alter: None,
             intercept: None,
@@ -235,6 +238,10 @@ impl Rig {
             let id = self.link_id(link);
             let of_link = |input: &Input| matches!(input, Input::LinkBytes(of, _) | Input::BlockBytes(of, _) | Input::DeviceKey(of, ..) if *of == id);
             self.queue.retain(|(_, input)| !of_link(input));
+            let of_device = |(_, input): &(usize, Input)| matches!(input, Input::Photons(of, ..) if *of == id);
+            let (unseen, queue): (VecDeque<_>, _) = std::mem::take(&mut self.queue).into_iter().partition(of_device);
+            self.queue = queue;
+            self.paused.extend(unseen);
             self.device.retain(|(_, of), _| *of != link);
             self.ends(link).into_iter().for_each(|end| self.queue.push_back((end, Input::LinkDown(id.clone()))));
         }
@@ -331,6 +338,7 @@ impl Rig {
                     self.look_up(at, link, id, block);
                 }
             }
+            Action::MeasureOn(id, block) => self.measure_on(at, &id, block),
             Action::Run(id, block, job) => self.queue.push_back((at, Input::JobDone(id, block, job.run()))),
             Action::Supply(id, answer) => {
                 assert!(self.answers.insert(id, answer).is_none(), "two answers to one request");
@@ -355,20 +363,30 @@ impl Rig {
             None => vec![(to, bytes)],
         };
         self.intercept = intercept;
+        if !self.connected.contains(&link) {
+            return;
+        }
         self.queue.extend(arriving.into_iter().map(|(to, bytes)| (to, Input::BlockBytes(id.clone(), bytes))));
     }
 
     /// Lets everything happen that can happen now.
     pub(crate) fn settle(&mut self) {
         for _ in 0..100_000 {
-            let synced = (0..self.sites.len()).any(|at| !self.sites[at].slow_disk && self.sync(at));
-            if synced {
-                continue;
+            if !self.step() {
+                return;
             }
-            let Some((to, input)) = self.queue.pop_front() else { return };
-            self.feed(to, input);
         }
         panic!("it never ends: {:?}", &self.log[self.log.len() - 20..]);
+    }
+
+    /// Lets one thing happen; false if nothing can.
+    pub(crate) fn step(&mut self) -> bool {
+        if (0..self.sites.len()).any(|at| !self.sites[at].slow_disk && self.sync(at)) {
+            return true;
+        }
+        let Some((to, input)) = self.queue.pop_front() else { return false };
+        self.feed(to, input);
+        true
     }
 
     /// Time passes; broken links are dialled again.
@@ -412,6 +430,14 @@ impl Rig {
         };
         let chunks = chunks.into_iter().map(|chunk| (at, Input::Photons(id.clone(), block, chunk)));
         self.queue.extend(chunks);
+    }
+
+    /// A device goes on with what it had not yet seen of a block.
+    fn measure_on(&mut self, at: usize, id: &LinkId, block: BlockId) {
+        let of_block = |(of, input): &mut (usize, Input)| {
+            *of == at && matches!(input, Input::Photons(link, of, _) if link == id && *of == block)
+        };
+        self.queue.extend(self.paused.extract_if(.., of_block));
     }
 
     pub(crate) fn ask(&mut self, at: usize, request: SupplyRequest) -> RequestId {

@@ -1,6 +1,7 @@
 //! What makes a link's raw bits. In: [`DeviceCommand`]s of the driver and photons of the neighbour's
 //! device. Out: [`Input`]s for the node. Always: one thread a link, with a bounded queue; photons
-//! leave sealed; nothing of a session outlives its `Close`.
+//! leave sealed; nothing of a session's secret outlives its `Close`, and a block that it interrupts waits a
+//! bounded time.
 //!
 //! A device is anything that can take part in a block (`PhotonDevice`): the emulated optics
 //! (`simulated`), a published rate (`table`), or a pair of QKD modules (`etsi014`).
@@ -16,7 +17,7 @@ mod transmitter;
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use qkd_proto::id::{BlockId, LinkId};
 use qkd_proto::node::input::Input;
@@ -33,6 +34,9 @@ use crate::network::Network;
 /// under way than [`photon_frame::WINDOW`], so this is never full with an honest neighbour.
 const QUEUE_MAX: usize = 4 * photon_frame::WINDOW as usize;
 
+/// How long a device keeps a block that a lost connection interrupted.
+const HOLD_MAX: Duration = Duration::from_secs(60);
+
 /// What a device is told.
 pub enum DeviceCommand {
     /// A link session starts: its secret seals photons, or seeds both ends.
@@ -41,6 +45,8 @@ pub enum DeviceCommand {
     Close,
     /// Take part in this block.
     Measure(BlockId),
+    /// Go on with this block, which a `Close` interrupted.
+    GoOn(BlockId),
     /// The neighbour's device sent this.
     Photons(Vec<u8>),
 }
@@ -50,11 +56,29 @@ trait PhotonDevice: Send {
     /// Takes part in `block`, until done or told otherwise: then what it was told comes back.
     fn measure(&mut self, block: BlockId, secret: &SecretBytes, way: &Way) -> Option<DeviceCommand>;
 
-    /// Takes what the neighbour's device sent before this end heard of the block.
-    fn early(&mut self, _bytes: Vec<u8>) {}
+    /// Goes on with `block` in a new session; else as `measure`.
+    fn go_on(&mut self, block: BlockId, _secret: &SecretBytes, way: &Way) -> Option<DeviceCommand> {
+        way.fail(block, "the device cannot go on with a block after a lost connection");
+        None
+    }
 
-    /// Forgets the session.
+    /// A session starts.
+    fn open(&mut self, _secret: &SecretBytes, _way: &Way) {}
+
+    /// Takes what the neighbour's device sent while this end is at no block; without a secret, before
+    /// this end heard of the session.
+    fn early(&mut self, _bytes: Vec<u8>, _secret: Option<&SecretBytes>, _way: &Way) {}
+
+    /// Forgets the session; a block that it interrupts may wait for the next one.
     fn close(&mut self) {}
+
+    /// Until when a block waits.
+    fn held_until(&self) -> Option<Instant> {
+        None
+    }
+
+    /// No block waits any more.
+    fn forget(&mut self) {}
 }
 
 /// How a device reaches its surroundings.
@@ -102,6 +126,14 @@ impl Way {
             Err(RecvTimeoutError::Timeout) => Ok(None),
             Ok(other) => Err(Some(other)),
             Err(RecvTimeoutError::Disconnected) => Err(None),
+        }
+    }
+
+    /// The next command, until `end` if there is one.
+    fn next_command(&self, end: Option<Instant>) -> Result<DeviceCommand, RecvTimeoutError> {
+        match end {
+            Some(end) => self.commands.recv_timeout(end.saturating_duration_since(Instant::now())),
+            None => self.commands.recv().map_err(|_| RecvTimeoutError::Disconnected),
         }
     }
 
@@ -167,14 +199,18 @@ fn run(setup: DeviceSetup, way: &Way) {
     loop {
         let command = match next.take() {
             Some(command) => command,
-            None => match way.commands.recv() {
+            None => match way.next_command(device.held_until()) {
                 Ok(command) => command,
-                Err(_) => return,
+                Err(RecvTimeoutError::Timeout) => {
+                    device.forget();
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
             },
         };
         match command {
             // What came early belongs to this session: the last one ended with a `Close`.
-            DeviceCommand::Open(fresh) => secret = Some(fresh),
+            DeviceCommand::Open(fresh) => device.open(secret.insert(fresh), way),
             DeviceCommand::Close => {
                 device.close();
                 secret = None;
@@ -184,7 +220,11 @@ fn run(setup: DeviceSetup, way: &Way) {
                 Some(secret) => next = device.measure(block, secret, way),
                 None => way.fail(block, "the device has no session"),
             },
-            DeviceCommand::Photons(bytes) => device.early(bytes),
+            DeviceCommand::GoOn(block) => match &secret {
+                Some(secret) => next = device.go_on(block, secret, way),
+                None => way.fail(block, "the device has no session"),
+            },
+            DeviceCommand::Photons(bytes) => device.early(bytes, secret.as_ref(), way),
         }
     }
 }

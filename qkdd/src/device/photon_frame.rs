@@ -1,5 +1,6 @@
-//! Frames between the two devices of a link: sealed photons one way, credit the other. Always: at
-//! most [`WINDOW`] photon frames are under way, so a slow receiver slows its transmitter.
+//! Frames between the two devices of a link: sealed photons one way, credit and the frame that is due
+//! the other. Always: at most [`WINDOW`] photon frames are under way, so a slow receiver slows its
+//! transmitter.
 
 use qkd_proto::crypto::{self, SystemEntropy};
 use qkd_proto::id::{BlockId, LinkId};
@@ -10,6 +11,7 @@ pub(super) const WINDOW: u32 = 16;
 
 const PHOTONS: u8 = 1;
 const CREDIT: u8 = 2;
+const DUE: u8 = 5;
 /// Kind and block.
 const HEADER_BYTES: usize = 9;
 
@@ -19,6 +21,8 @@ pub(super) enum Frame<'a> {
     Photons(BlockId, &'a [u8]),
     /// The receiver has taken one photon frame of this block.
     Credit(BlockId),
+    /// The receiver begins a block, or goes on with it, and is due the frame of this number.
+    Due(BlockId, u32),
 }
 
 /// Reads a frame's kind and block.
@@ -27,6 +31,7 @@ pub(super) fn open(bytes: &[u8]) -> Option<Frame<'_>> {
     match kind {
         PHOTONS => Some(Frame::Photons(block, body)),
         CREDIT if body.is_empty() => Some(Frame::Credit(block)),
+        DUE => Some(Frame::Due(block, u32::from_be_bytes(body.try_into().ok()?))),
         _ => None,
     }
 }
@@ -40,6 +45,13 @@ pub(super) fn split(bytes: &[u8]) -> Option<(u8, BlockId, &[u8])> {
 /// A credit frame.
 pub(super) fn credit(block: BlockId) -> Vec<u8> {
     header(CREDIT, block)
+}
+
+/// A frame that says which frame is due.
+pub(super) fn due(block: BlockId, number: u32) -> Vec<u8> {
+    let mut frame = header(DUE, block);
+    frame.extend(number.to_be_bytes());
+    frame
 }
 
 /// Seals a photon frame under the session's secret: the quantum channel is not an open wire.

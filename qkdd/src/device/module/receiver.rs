@@ -81,7 +81,7 @@ impl ModuleReceiver {
                 return Ok(announced);
             }
             match way.next_frame(deadline).map_err(Broken::Told)? {
-                Some(bytes) => self.early(bytes),
+                Some(bytes) => self.keep(bytes),
                 None => return Err(Broken::Failed("the neighbour's device announced no keys in time".into())),
             }
         }
@@ -100,7 +100,7 @@ impl ModuleReceiver {
     }
 
     fn wait(&mut self, way: &Way, until: Instant) -> Result<(), Broken> {
-        way.wait_until(until, |bytes| self.early(bytes)).map_err(Broken::Told)
+        way.wait_until(until, |bytes| self.keep(bytes)).map_err(Broken::Told)
     }
 }
 
@@ -121,14 +121,20 @@ impl PhotonDevice for ModuleReceiver {
         }
     }
 
-    fn early(&mut self, bytes: Vec<u8>) {
-        if self.early.len() >= EARLY_MAX {
-            self.early.pop_front();
-        }
-        self.early.push_back(bytes);
+    fn early(&mut self, bytes: Vec<u8>, _secret: Option<&SecretBytes>, _way: &Way) {
+        self.keep(bytes);
     }
 
     fn close(&mut self) {
         self.early.clear();
+    }
+}
+
+impl ModuleReceiver {
+    fn keep(&mut self, bytes: Vec<u8>) {
+        if self.early.len() >= EARLY_MAX {
+            self.early.pop_front();
+        }
+        self.early.push_back(bytes);
     }
 }
