@@ -42,7 +42,10 @@ impl Node {
         let coming = link.coming_bytes();
         let full = link.pool.as_ref().is_none_or(|pool| held(pool) + coming >= link.plan.capacity_bytes);
         let busy = link.measuring().is_some() || link.runs.len() >= RUNS_MAX || !link.to_offer.is_empty();
-        if link.role != Role::Transmitter || busy || self.now.moment < link.next_block {
+        // The receiver ends the bootstrap when it takes the first deposit: a tag made under it meanwhile would fail.
+        let in_bootstrap = link.pool.as_ref().is_none_or(LinkKeyPool::is_bootstrap);
+        let alone = link.runs.is_empty() && link.offer.is_none();
+        if link.role != Role::Transmitter || busy || in_bootstrap && !alone || self.now.moment < link.next_block {
             return;
         }
         // An end in quarantine needs clean blocks, full pool or not; the neighbour's advert tells of its.
