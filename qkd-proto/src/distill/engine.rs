@@ -2,7 +2,7 @@
 //! transmitter's. In: a sifted key at each end, a design that both know. Out: equal frames, and what
 //! was told in public. Always: the transmitter speaks first and answers; the receiver alone asks, so
 //! a one-way engine is one that never asks; whatever the other end says ends in an
-//! [`AbortReason`](super::abort::AbortReason) at worst, within bounded memory and work.
+//! [`AbortReason`] at worst, within bounded memory and work.
 
 use super::abort::AbortReason;
 use super::key::ReconciledKey;

@@ -2,8 +2,8 @@
 //! questions (a link and a number of pulses, or counts). Out: an array of as many answers, in order.
 //! Always: the input is bounded; what is refused is named by index, field, value and limit.
 //!
-//! One file a kind: [`link`] (the closed form, and a run of the emulator), [`counts`] (the key-length
-//! formulas); [`fields`] reads numbers.
+//! One file a kind: `link` (the closed form, and a run of the emulator), `counts` (the key-length
+//! formulas); `fields` reads numbers.
 
 mod counts;
 mod fields;

@@ -4,7 +4,7 @@
 //! is rounded down with a margin of one bit, since one bit too many would void the claim, and is
 //! never above the number of key bits.
 //!
-//! One file a formula: [`wiesemann`] (the default), [`rusca`] (one decoy, for comparison), [`lim`]
+//! One file a formula: `wiesemann` (the default), `rusca` (one decoy, for comparison), `lim`
 //! (two decoys). [`forecast`] is the closed form of a model, [`deviation`] how far a block is from it.
 
 mod counts;

@@ -5,9 +5,9 @@
 //!
 //! The first message is aimed at one failed frame in four or fewer: a frame that fails asks for the
 //! inputs that the next rungs of its [`ladder`] freeze, so only failed frames pay for certainty. From
-//! the bottom: [`ladder`] (by [`density`] evolution, packed by a [`range_coder`]), [`frozen`] (one
-//! set), [`decode`] (frames side by side in vector lanes), [`syndrome`], [`plan`], and the two ends
-//! with their [`message`]s: [`teller`] and [`corrector`].
+//! the bottom: [`ladder`] (by `density` evolution, packed by a `range_coder`), `frozen` (one
+//! set), `decode` (frames side by side in vector lanes), `syndrome`, `plan`, and the two ends
+//! with their `message`s: `teller` and `corrector`.
 
 mod corrector;
 mod decode;
