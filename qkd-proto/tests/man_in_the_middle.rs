@@ -12,7 +12,7 @@ mod block;
 mod rig;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -114,7 +114,8 @@ struct Middle {
     armed: bool,
     block: Option<u64>,
     acted: bool,
-    last_block: u64,
+    /// Blocks that were spoken of; a new link session may count from below the last one's.
+    seen: BTreeSet<u64>,
     /// The last message of each kind.
     earlier: BTreeMap<usize, Vec<u8>>,
     held: Option<(usize, Vec<u8>)>,
@@ -133,7 +134,7 @@ impl Middle {
             armed: false,
             block: None,
             acted: false,
-            last_block: 0,
+            seen: BTreeSet::new(),
             earlier: BTreeMap::new(),
             held: None,
             tags: BTreeMap::new(),
@@ -151,10 +152,10 @@ impl Middle {
         if kind >= 8 {
             *self.tags.entry((block, sender)).or_default() += 1;
         }
-        if self.armed && block > self.last_block && self.block.is_none() {
+        let fresh = self.seen.insert(block);
+        if self.armed && fresh && self.block.is_none() {
             self.block = Some(block);
         }
-        self.last_block = self.last_block.max(block);
         let to = 1 - sender;
         if let Some(arriving) = self.let_go(sender, block, kind, &bytes) {
             return arriving;
