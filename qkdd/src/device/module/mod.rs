@@ -15,13 +15,17 @@ mod transmitter;
 
 use std::time::{Duration, Instant};
 
+use qkd_proto::id::BlockId;
+use qkd_proto::node::input::Input;
 use qkd_proto::node::settings::MODULE_BLOCK_BITS;
 
 pub(super) use client::KmeClient;
 pub(super) use receiver::ModuleReceiver;
 pub(super) use transmitter::ModuleTransmitter;
 
-use super::DeviceCommand;
+use keys::BlockKey;
+
+use super::{DeviceCommand, Way};
 use crate::config::ModuleSettings;
 
 /// Longest pause after a failure, whatever the wait for a block.
@@ -62,6 +66,23 @@ impl Backoff {
 
     fn worked(&mut self) {
         (self.failures, self.until) = (0, None);
+    }
+
+    /// Hands what came of a block to the node; gives back what the device was told meanwhile.
+    fn hand_over(&mut self, outcome: Result<BlockKey, Broken>, block: BlockId, way: &Way) -> Option<DeviceCommand> {
+        match outcome {
+            Ok(key) => {
+                self.worked();
+                way.tell(Input::DeviceKey(way.link.clone(), block, key.into_bits()));
+                None
+            }
+            Err(Broken::Told(command)) => command,
+            Err(Broken::Failed(why)) => {
+                self.failed();
+                way.fail(block, why);
+                None
+            }
+        }
     }
 }
 

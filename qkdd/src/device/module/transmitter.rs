@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use qkd_proto::crypto::equal;
 use qkd_proto::id::BlockId;
-use qkd_proto::node::input::Input;
 use qkd_proto::secret::SecretBytes;
 
 use super::frame::{self, Announcement};
@@ -96,19 +95,8 @@ fn await_digest(block: BlockId, secret: &SecretBytes, deadline: Instant, way: &W
 
 impl PhotonDevice for ModuleTransmitter {
     fn measure(&mut self, block: BlockId, secret: &SecretBytes, way: &Way) -> Option<DeviceCommand> {
-        match self.exchange(block, secret, way) {
-            Ok(key) => {
-                self.backoff.worked();
-                way.tell(Input::DeviceKey(way.link.clone(), block, key.into_bits()));
-                None
-            }
-            Err(Broken::Told(command)) => command,
-            Err(Broken::Failed(why)) => {
-                self.backoff.failed();
-                way.fail(block, why);
-                None
-            }
-        }
+        let outcome = self.exchange(block, secret, way);
+        self.backoff.hand_over(outcome, block, way)
     }
 
     fn close(&mut self) {
