@@ -17,11 +17,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use qkd_proto::distill::message::{BlockMessage, EngineKind};
+use qkd_proto::distill::plan::Role;
 use qkd_proto::entropy::{Entropy as _, SeededEntropy};
 use qkd_proto::mac::{AuthTag, PadStock};
 use qkd_proto::node::effect::Table;
 use qkd_proto::node::message::BlockFrame;
 use qkd_proto::pool::PAD_BLOCK_BYTES;
+use qkd_proto::sim::pair;
 use rig::Rig;
 
 /// What he does, to one message of one block.
@@ -81,17 +83,7 @@ impl Behaviour {
 
 /// The kind of a message, in the order of the protocol; 0 for all that comes several times or not at all.
 fn kind_of(sender: usize, words: &[u8]) -> usize {
-    match BlockMessage::from_bytes(words) {
-        Ok(BlockMessage::Clicks { .. }) => 1,
-        Ok(BlockMessage::Bases { .. }) => 2,
-        Ok(BlockMessage::Sift { .. }) => 3,
-        Ok(BlockMessage::Estimate { .. }) => 4,
-        Ok(BlockMessage::Reconcile { .. }) => 5,
-        Ok(BlockMessage::Report { .. }) => 6,
-        Ok(BlockMessage::Amplify { .. }) => 7,
-        Ok(BlockMessage::Tag { .. }) => 8 + sender,
-        _ => 0,
-    }
+    pair::kind_of(if sender == 0 { Role::Transmitter } else { Role::Receiver }, words)
 }
 
 /// The block and the words of a frame.

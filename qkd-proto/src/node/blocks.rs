@@ -12,6 +12,7 @@ use super::settings::DevicePlan;
 use super::talk::{Place, Talk};
 use super::timers::Timer;
 use crate::distill::choice;
+use crate::distill::finite_key::Epsilons;
 use crate::distill::job::JobResult;
 use crate::distill::key::SecretKey;
 use crate::distill::plan::{BlockPlan, QBER_LIMIT, Role};
@@ -29,10 +30,6 @@ use crate::secret::SecretBits;
 
 /// How long a block may take from its start, beyond its own wall time.
 const BLOCK_TIMEOUT: Duration = Duration::from_secs(20);
-/// Failure probability of a block's secrecy.
-const EPS_SEC: f64 = 1e-10;
-/// Failure probability of a block's correctness.
-const EPS_COR: f64 = 1e-15;
 
 impl Node {
     /// Transmitter: starts the next block if the device is free and the pool has room.
@@ -274,8 +271,8 @@ fn block_plan(link: &Link, block: BlockId, seed: [u8; 32]) -> Option<BlockPlan> 
         block,
         model: model.clone(),
         pulses: *pulses,
-        eps_sec: EPS_SEC,
-        eps_cor: EPS_COR,
+        eps_sec: Epsilons::OF_LINKS.secrecy,
+        eps_cor: Epsilons::OF_LINKS.correctness,
         qber_limit: Qber::try_from(QBER_LIMIT).unwrap_or_default(),
         engine: choice::choose(&link.circumstances()),
         leak: link.plan.distillation.leak,

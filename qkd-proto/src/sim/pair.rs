@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use crate::distill::abort::AbortReason;
 use crate::distill::acceptance::Acceptance;
-use crate::distill::finite_key::Formula;
+use crate::distill::finite_key::{Epsilons, Formula};
 use crate::distill::job::{Job, JobResult};
 use crate::distill::key::SecretKey;
 use crate::distill::message::{BlockMessage, EngineKind};
@@ -23,7 +23,7 @@ use crate::optics::receiver::{Receiver, Reception};
 use crate::optics::transmitter::{Emission, Transmitter};
 use crate::quantity::Qber;
 
-/// Kinds of messages in the order of the protocol, by number from 1; see [`Altered`].
+/// Kinds of messages in the order of the protocol, by number from 1; see [`kind_of`].
 pub const KINDS: usize = 9;
 
 /// What stands between the two ends.
@@ -45,7 +45,8 @@ pub struct Honest;
 
 impl Wire for Honest {}
 
-/// A wire that a closure changes: it gets each message with its sender and kind (1 to [`KINDS`]).
+/// A wire that a closure changes: it gets each message with its sender and kind (1 to
+/// [`KINDS`]; of the clicks the second chunk's alone, the others are 0).
 pub struct Altered<F> {
     change: F,
     clicks: usize,
@@ -60,19 +61,20 @@ impl<F: FnMut(Role, usize, Vec<u8>) -> Option<Vec<u8>>> Altered<F> {
 
 impl<F: FnMut(Role, usize, Vec<u8>) -> Option<Vec<u8>>> Wire for Altered<F> {
     fn alter(&mut self, sender: Role, bytes: Vec<u8>) -> Option<Vec<u8>> {
-        let kind = kind_of(sender, &bytes, &mut self.clicks);
+        let mut kind = kind_of(sender, &bytes);
+        if kind == 1 {
+            self.clicks += 1;
+            kind = usize::from(self.clicks == 2);
+        }
         (self.change)(sender, kind, bytes)
     }
 }
 
-/// The kind of a message: 1 the second chunk's clicks, 2 bases, 3 sift, 4 estimate, 5 the engine's
+/// The kind of a message: 1 clicks, 2 bases, 3 sift, 4 estimate, 5 the engine's
 /// first word, 6 report, 7 amplify, 8 the transmitter's tag, 9 the receiver's; 0 everything else.
-fn kind_of(sender: Role, bytes: &[u8], clicks: &mut usize) -> usize {
+pub fn kind_of(sender: Role, bytes: &[u8]) -> usize {
     match BlockMessage::from_bytes(bytes) {
-        Ok(BlockMessage::Clicks { .. }) => {
-            *clicks += 1;
-            usize::from(*clicks == 2)
-        }
+        Ok(BlockMessage::Clicks { .. }) => 1,
         Ok(BlockMessage::Bases { .. }) => 2,
         Ok(BlockMessage::Sift { .. }) => 3,
         Ok(BlockMessage::Estimate { .. }) => 4,
@@ -97,8 +99,8 @@ pub fn plan(model: &LinkModel, pulses: u64, entropy: u8) -> BlockPlan {
         block: BlockId(1),
         model: model.clone(),
         pulses,
-        eps_sec: 1e-10,
-        eps_cor: 1e-15,
+        eps_sec: Epsilons::OF_LINKS.secrecy,
+        eps_cor: Epsilons::OF_LINKS.correctness,
         qber_limit: Qber::try_from(QBER_LIMIT).unwrap_or_default(),
         engine: EngineKind::Polar,
         leak: LeakRule::Both,

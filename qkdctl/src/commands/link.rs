@@ -16,8 +16,6 @@ use crate::output::{Output, print, table};
 
 /// Reconciliation efficiency of the table: what the default engine needs at 2^18 bits and 2 %.
 const PRESETS_F_EC: f64 = 1.3;
-/// Failure probabilities of the table: those of every link.
-const PRESETS_EPS: Epsilons = Epsilons { secrecy: 1e-10, correctness: 1e-15 };
 
 /// Answers a JSON array from stdin; the answer is JSON whatever `--output` says.
 pub(crate) fn model() -> Result<Exit, Failure> {
@@ -41,7 +39,12 @@ pub(crate) fn presets(lengths_km: &[f64], output: Output) -> Result<Exit, Failur
             let model = LinkModel { length_km, ..preset.model() };
             model.check().map_err(|error| Failure::Refused(error.to_string()))?;
             let pulses = pulses_for(&model, preset.block_key_bits());
-            rows.push((preset, length_km, pulses, Forecast::of(&model, pulses as f64, PRESETS_F_EC, PRESETS_EPS)));
+            rows.push((
+                preset,
+                length_km,
+                pulses,
+                Forecast::of(&model, pulses as f64, PRESETS_F_EC, Epsilons::OF_LINKS),
+            ));
         }
     }
     let rate = |forecast: &Forecast| forecast.wiesemann.map_or(0.0, |bounds| forecast.secret_bps(&bounds));

@@ -84,6 +84,12 @@ impl DeviceSetup {
             }
         };
         let block_time = link_plan(settings)?.block_time();
+        if settings.distillation.leak == LeakRule::Transmitter {
+            tracing::warn!(
+                link = %settings.name,
+                "leak = \"alice\": the receiver's words are not charged, which the security proof does not cover by itself"
+            );
+        }
         Ok(Self { link: settings.name.clone(), apparatus, transmits, block_time, seed })
     }
 
@@ -148,20 +154,12 @@ pub fn link_plan(settings: &LinkSettings) -> Result<LinkPlan, PlanError> {
 
 /// Leak of Cascade over what Shannon asks for, where both ends' words are charged (measured: 2.09).
 const CASCADE_BOTH_F_EC: f64 = 2.1;
-/// Failure probabilities of a block, for the forecast.
-const EPS: Epsilons = Epsilons { secrecy: 1e-10, correctness: 1e-15 };
 
-/// Refuses Cascade where charging both ends leaves no key, and warns of the other rule.
+/// Refuses Cascade where charging both ends leaves no key.
 fn check_engine(settings: &LinkSettings, model: &LinkModel, pulses: u64) -> Result<(), PlanError> {
     let choice = settings.distillation;
-    if choice.leak == LeakRule::Transmitter {
-        tracing::warn!(
-            link = %settings.name,
-            "leak = \"alice\": the receiver's words are not charged, which the security proof does not cover by itself"
-        );
-    }
     if choice.engine == Some(EngineKind::Cascade) && choice.leak == LeakRule::Both {
-        let forecast = Forecast::of(model, pulses as f64, CASCADE_BOTH_F_EC, EPS);
+        let forecast = Forecast::of(model, pulses as f64, CASCADE_BOTH_F_EC, Epsilons::OF_LINKS);
         if forecast.wiesemann.is_none_or(|bounds| bounds.whole_bits() == 0) {
             return Err(PlanError::NoKey(settings.name.clone(), forecast.expected.key.qber() * 100.0));
         }

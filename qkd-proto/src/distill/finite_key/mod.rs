@@ -32,6 +32,11 @@ pub struct Epsilons {
     pub correctness: f64,
 }
 
+impl Epsilons {
+    /// Those of every link's blocks.
+    pub const OF_LINKS: Self = Self { secrecy: 1e-10, correctness: 1e-15 };
+}
+
 /// What a formula finds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bounds {
