@@ -208,6 +208,12 @@ pub struct BlockId(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommitId(pub u64);
 
+/// How often a node's store became durable, over all its runs: it only rises, so a lower one than a neighbour
+/// remembers tells of a store that was put back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct StoreSequence(pub u64);
+
 /// A question that an application or an operator waits on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u64);

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use qkd_proto::crypto::{IdentityKey, SystemEntropy};
 use qkd_proto::entropy::draw;
-use qkd_proto::id::BootId;
+use qkd_proto::id::{BootId, StoreSequence};
 use qkd_proto::node::effect::Table;
 use qkd_proto::node::gate::Gate;
-use qkd_proto::node::settings::{LinkPlan, NodeSettings};
+use qkd_proto::node::settings::{LinkPlan, NodeSettings, Standing};
 use qkd_proto::node::{Node, RestoreError, Stored};
 use qkd_proto::relay::directory;
 use qkd_proto::secret::SecretBytes;
@@ -130,6 +130,8 @@ pub async fn run_until(config: Config, stop: CancellationToken) -> Result<(), St
         incarnation,
         boot: BootId(draw(&mut SystemEntropy::new())),
         data_dir: id,
+        sequence: StoreSequence(0),
+        standing: Standing::Anchored,
         links: link_plans(&config)?,
         saes: config.saes.iter().map(|sae| sae.id.clone()).collect(),
         self_pair: config.insecure_test.as_ref().is_some_and(|test| test.self_pair),

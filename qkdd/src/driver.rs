@@ -130,11 +130,11 @@ impl Driver {
 
     fn commit_ended(&mut self, result: CommitResult) {
         match result {
-            CommitResult::Committed(commit) => {
+            CommitResult::Committed(commit, sequence) => {
                 for action in self.gate.durable(commit) {
                     self.perform(action);
                 }
-                self.feed(Input::Committed(commit));
+                self.feed(Input::Committed(commit, sequence));
             }
             CommitResult::CommitFailed(commit) => self.commit_failed(commit),
         }
@@ -209,6 +209,7 @@ impl Driver {
                     self.backlog.push_back(commit);
                 }
             }
+            Action::ReadPads(..) => {}
             Action::SendLink(link, bytes) => self.network.send_link(&link, bytes),
             Action::SendBlock(link, bytes) => self.network.send_block(&link, bytes),
             Action::DropLink(link) => self.network.drop_link(&link),

@@ -22,6 +22,8 @@ pub struct Effect {
 pub enum Action {
     /// Make records durable together; answer with `Committed` or `CommitFailed`.
     Commit(Commit),
+    /// Read pad blocks back, by their keys; answer with `PadsRead`. Commits given before are seen.
+    ReadPads(LinkId, Vec<Vec<u8>>),
     /// Send on a link's pool-and-relay stream.
     SendLink(LinkId, Vec<u8>),
     /// Send on a link's distillation stream.

@@ -1,9 +1,9 @@
 //! Everything that can happen to a node: one closed list.
 
 use crate::distill::job::JobResult;
-use crate::id::{BlockId, CommitId, LinkId, NodeId, RequestId};
+use crate::id::{BlockId, CommitId, LinkId, NodeId, RequestId, StoreSequence};
 use crate::optics::PhotonBatch;
-use crate::secret::SecretBits;
+use crate::secret::{SecretBits, SecretBytes};
 use crate::supply::message::SupplyRequest;
 
 /// Something that happened.
@@ -29,10 +29,12 @@ pub enum Input {
     DeviceFailed(LinkId, BlockId, String),
     /// Outcome of an [`Action::Run`](super::effect::Action::Run).
     JobDone(LinkId, BlockId, JobResult),
-    /// A commit is on stable storage.
-    Committed(CommitId),
+    /// A commit is on stable storage; the store's sequence with it.
+    Committed(CommitId, StoreSequence),
     /// A commit failed: its lane is poisoned until a restart.
     CommitFailed(CommitId),
+    /// What a link's pads table has under each key that was asked for.
+    PadsRead(LinkId, Vec<(Vec<u8>, Option<SecretBytes>)>),
     /// What is wrong with a link's device by order of the operator, in words; empty: nothing any more.
     Faults(LinkId, Vec<String>),
     /// An application asks.

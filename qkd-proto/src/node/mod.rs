@@ -102,7 +102,8 @@ impl Node {
             Input::DeviceKey(link, block, bits) => self.device_key(&link, block, bits),
             Input::DeviceFailed(link, block, why) => self.device_failed(&link, block, &why),
             Input::JobDone(link, block, result) => self.job_done(&link, block, result),
-            Input::Committed(commit) => self.committed_durably(commit),
+            Input::Committed(commit, _) => self.committed_durably(commit),
+            Input::PadsRead(..) => {}
             Input::CommitFailed(commit) => self.commit_failed(commit),
             Input::Faults(link, faults) => self.faults(&link, faults),
             Input::Supply(request, question) => self.supply(request, question),

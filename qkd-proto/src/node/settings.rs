@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::crypto::IdentityKey;
 use crate::distill::plan::Distillation;
-use crate::id::{BootId, DataDirId, Incarnation, LinkId, NodeId, SaeId};
+use crate::id::{BootId, DataDirId, Incarnation, LinkId, NodeId, SaeId, StoreSequence};
 use crate::optics::catalogue::PassSchedule;
 use crate::optics::model::LinkModel;
 use crate::pool::PAD_BLOCK_BYTES;
@@ -33,12 +33,27 @@ pub struct NodeSettings {
     pub boot: BootId,
     /// Its data directory.
     pub data_dir: DataDirId,
+    /// The store's sequence at this start.
+    pub sequence: StoreSequence,
+    /// What vouches for the store.
+    pub standing: Standing,
     /// Its links; the roster must have each.
     pub links: Vec<LinkPlan>,
     /// The SAEs enrolled here.
     pub saes: Vec<SaeId>,
     /// Test switch: an SAE may name itself as slave.
     pub self_pair: bool,
+}
+
+/// What vouches, at a start, that no older copy of the store was put back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// A witness outside of the store says the same as the store, since this machine booted.
+    Anchored,
+    /// Nothing does: a neighbour has to.
+    Unconfirmed,
+    /// The witness has seen more than the store says: an older copy was put back.
+    RolledBack,
 }
 
 /// One link, as its end is told to run it.

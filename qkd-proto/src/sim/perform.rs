@@ -44,6 +44,7 @@ impl World {
     pub(super) fn perform(&mut self, at: usize, action: Action) {
         match action {
             Action::Commit(commit) => self.write(at, commit),
+            Action::ReadPads(..) => {}
             Action::SendLink(link, bytes) => self.send(at, &link, |link| Input::LinkBytes(link, bytes)),
             Action::SendBlock(link, bytes) => self.send(at, &link, |link| Input::BlockBytes(link, bytes)),
             Action::DropLink(link) => {

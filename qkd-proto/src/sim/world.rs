@@ -12,12 +12,12 @@ use super::users::Users;
 use crate::crypto::IdentityKey;
 use crate::distill::plan::Distillation;
 use crate::entropy::{SeededEntropy, draw};
-use crate::id::{BootId, CommitId, DataDirId, Incarnation, LinkId, NodeId};
+use crate::id::{BootId, CommitId, DataDirId, Incarnation, LinkId, NodeId, StoreSequence};
 use crate::moment::{Moment, Now, UnixMillis};
 use crate::node::Node;
 use crate::node::gate::Gate;
 use crate::node::input::Input;
-use crate::node::settings::{DevicePlan, LinkPlan, NodeSettings};
+use crate::node::settings::{DevicePlan, LinkPlan, NodeSettings, Standing};
 use crate::secret::SecretBytes;
 use crate::topology::{Member, Roster, RosterLink};
 
@@ -212,6 +212,8 @@ impl World {
             incarnation: Incarnation(site.run),
             boot,
             data_dir: site.data_dir,
+            sequence: StoreSequence(0),
+            standing: Standing::Anchored,
             links: self.roster.links_of(&site.name).map(plan).collect(),
             saes: vec![sae_of(&site.name)],
             self_pair: false,
@@ -230,7 +232,7 @@ impl World {
     pub(super) fn durable(&mut self, at: usize, commit: CommitId) {
         let freed = self.sites[at].gate.durable(commit);
         freed.into_iter().for_each(|action| self.perform(at, action));
-        self.feed(at, Input::Committed(commit));
+        self.feed(at, Input::Committed(commit, StoreSequence(0)));
     }
 
     pub(super) fn run(&mut self) {

@@ -9,12 +9,12 @@ use qkd_proto::control::reply::LinkReply;
 use qkd_proto::crypto::{self, IdentityKey};
 use qkd_proto::distill::plan::Distillation;
 use qkd_proto::entropy::SeededEntropy;
-use qkd_proto::id::{BlockId, BootId, DataDirId, Incarnation, LinkId, NodeId, PoolId, RequestId, SaeId};
+use qkd_proto::id::{BlockId, BootId, DataDirId, Incarnation, LinkId, NodeId, PoolId, RequestId, SaeId, StoreSequence};
 use qkd_proto::moment::{Moment, Now, UnixMillis};
 use qkd_proto::node::effect::{Action, Commit, Table};
 use qkd_proto::node::gate::Gate;
 use qkd_proto::node::input::Input;
-use qkd_proto::node::settings::{DevicePlan, LinkPlan, NodeSettings};
+use qkd_proto::node::settings::{DevicePlan, LinkPlan, NodeSettings, Standing};
 use qkd_proto::node::{Node, Stored};
 use qkd_proto::optics::PhotonBatch;
 use qkd_proto::optics::model::LinkModel;
@@ -186,6 +186,8 @@ impl Rig {
             incarnation: Incarnation(run),
             boot: BootId(boot),
             data_dir: DataDirId([at as u8; 16]),
+            sequence: StoreSequence(0),
+            standing: Standing::Anchored,
             links: self.roster.links_of(&name(at)).map(plan).collect(),
             saes: vec![sae(at)],
             self_pair: false,
@@ -275,7 +277,7 @@ impl Rig {
         }
         let freed = self.sites[at].gate.durable(commit.id);
         freed.into_iter().for_each(|action| self.perform(at, action));
-        self.feed(at, Input::Committed(commit.id));
+        self.feed(at, Input::Committed(commit.id, StoreSequence(0)));
         true
     }
 
@@ -292,6 +294,7 @@ impl Rig {
             |rig: &Self, id: &LinkId| rig.roster.links.iter().position(|link| link.id == *id).expect("a link");
         match action {
             Action::Commit(commit) => self.sites[at].writing.push_back(commit),
+            Action::ReadPads(..) => {}
             Action::SendLink(id, mut bytes) => {
                 let link = link_of(self, &id);
                 if !self.connected.contains(&link) {

@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use qkd_proto::id::CommitId;
+use qkd_proto::id::{CommitId, StoreSequence};
 use qkd_proto::node::effect::{Commit, Lane, Record, Table};
 use tokio::sync::mpsc::{Sender, error};
 
@@ -31,7 +31,7 @@ const RESULT_WAIT: Duration = Duration::from_millis(1);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CommitResult {
     /// It is on stable storage.
-    Committed(CommitId),
+    Committed(CommitId, StoreSequence),
     /// It is not, or not wholly; its lane takes no more.
     CommitFailed(CommitId),
 }
@@ -119,7 +119,7 @@ impl Writer {
             group.commits.into_iter().partition(|commit| poisoned.contains(&commit.lane));
         bad.iter().for_each(|commit| self.report(CommitResult::CommitFailed(commit.id)));
         if good.len() > 1 && self.write_together(&good) {
-            good.iter().for_each(|commit| self.report(CommitResult::Committed(commit.id)));
+            good.iter().for_each(|commit| self.report(CommitResult::Committed(commit.id, StoreSequence(0))));
         } else {
             good.into_iter().for_each(|commit| self.write_alone(commit));
         }
@@ -134,7 +134,7 @@ impl Writer {
         let Commit { id, lane, records } = commit;
         let done = if self.poisoned.contains(&lane) { Err(None) } else { self.store.commit(records).map_err(Some) };
         match done {
-            Ok(()) => self.report(CommitResult::Committed(id)),
+            Ok(()) => self.report(CommitResult::Committed(id, StoreSequence(0))),
             Err(error) => {
                 self.poison(lane, error.as_ref());
                 self.report(CommitResult::CommitFailed(id));

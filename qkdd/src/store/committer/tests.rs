@@ -53,7 +53,7 @@ fn run(commits: Vec<Commit>, room: usize) -> (BTreeMap<u64, bool>, Vec<Vec<Vec<u
     let mut outcomes = BTreeMap::new();
     while let Some(result) = done.blocking_recv() {
         match result {
-            CommitResult::Committed(id) => outcomes.insert(id.0, true),
+            CommitResult::Committed(id, _) => outcomes.insert(id.0, true),
             CommitResult::CommitFailed(id) => outcomes.insert(id.0, false),
         };
     }
