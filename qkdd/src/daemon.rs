@@ -132,6 +132,7 @@ pub async fn run_until(config: Config, stop: CancellationToken) -> Result<(), St
         data_dir: id,
         sequence: StoreSequence(0),
         standing: Standing::Anchored,
+        strict: false,
         links: link_plans(&config)?,
         saes: config.saes.iter().map(|sae| sae.id.clone()).collect(),
         self_pair: config.insecure_test.as_ref().is_some_and(|test| test.self_pair),
@@ -160,7 +161,6 @@ pub async fn run_until(config: Config, stop: CancellationToken) -> Result<(), St
 fn load(store: &dyn Store) -> Result<Stored, StoreError> {
     Ok(Stored {
         pools: store.load(Table::Pools)?,
-        pads: store.load(Table::Pads)?,
         marks: store.load(Table::Marks)?,
         transfers: store.load(Table::Transfers)?,
     })

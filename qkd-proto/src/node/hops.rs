@@ -101,6 +101,7 @@ impl Node {
         let pool = link.pool.as_mut().ok_or("the link has no pool")?;
         let length = hop::pad_bytes(bits.len());
         let Some(key) = pool.spend(length) else {
+            link.window.want(length);
             self.replenish(id);
             return Err(format!("the link has no {length} bytes of pad to spare"));
         };

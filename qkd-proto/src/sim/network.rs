@@ -27,7 +27,15 @@ impl World {
                 self.sites[node].waking = None;
                 self.feed(node, Input::Timer);
             }
-            Event::Input { .. } | Event::OverLink { .. } | Event::Durable { .. } | Event::Wake { .. } => {}
+            Event::Read { node, run, link, keys } if self.sites[node].run == run => {
+                let found = self.sites[node].disk.pads(keys);
+                self.feed(node, Input::PadsRead(link, found));
+            }
+            Event::Input { .. }
+            | Event::OverLink { .. }
+            | Event::Durable { .. }
+            | Event::Read { .. }
+            | Event::Wake { .. } => {}
             Event::Connect { link } => self.connect(link),
             Event::Crash => self.crash(),
             Event::Restart { node } => self.start(node),

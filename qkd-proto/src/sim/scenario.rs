@@ -34,6 +34,8 @@ pub struct Scenario {
     pub request_every: Duration,
     /// Time of a disk's sync.
     pub sync: Duration,
+    /// Keys are handed out only once a neighbour remembers that.
+    pub strict: bool,
     /// The defect, if one is planted.
     pub planted: Option<Planted>,
 }
@@ -51,6 +53,7 @@ impl Default for Scenario {
             advert_loss: 0.1,
             request_every: Duration::from_millis(60),
             sync: Duration::from_millis(2),
+            strict: false,
             planted: None,
         }
     }

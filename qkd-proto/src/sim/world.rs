@@ -12,7 +12,7 @@ use super::users::Users;
 use crate::crypto::IdentityKey;
 use crate::distill::plan::Distillation;
 use crate::entropy::{SeededEntropy, draw};
-use crate::id::{BootId, CommitId, DataDirId, Incarnation, LinkId, NodeId, StoreSequence};
+use crate::id::{BootId, CommitId, DataDirId, Incarnation, LinkId, NodeId};
 use crate::moment::{Moment, Now, UnixMillis};
 use crate::node::Node;
 use crate::node::gate::Gate;
@@ -40,6 +40,13 @@ pub(super) enum Event {
     Durable {
         node: usize,
         run: u64,
+    },
+    /// A node's disk has pad blocks.
+    Read {
+        node: usize,
+        run: u64,
+        link: LinkId,
+        keys: Vec<Vec<u8>>,
     },
     /// A node's timers.
     Wake {
@@ -212,8 +219,9 @@ impl World {
             incarnation: Incarnation(site.run),
             boot,
             data_dir: site.data_dir,
-            sequence: StoreSequence(0),
-            standing: Standing::Anchored,
+            sequence: site.disk.sequence,
+            standing: Standing::Unconfirmed,
+            strict: self.scenario.strict,
             links: self.roster.links_of(&site.name).map(plan).collect(),
             saes: vec![sae_of(&site.name)],
             self_pair: false,
@@ -232,7 +240,8 @@ impl World {
     pub(super) fn durable(&mut self, at: usize, commit: CommitId) {
         let freed = self.sites[at].gate.durable(commit);
         freed.into_iter().for_each(|action| self.perform(at, action));
-        self.feed(at, Input::Committed(commit, StoreSequence(0)));
+        let sequence = self.sites[at].disk.sequence;
+        self.feed(at, Input::Committed(commit, sequence));
     }
 
     pub(super) fn run(&mut self) {
