@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use qkd_proto::crypto::SystemEntropy;
 use qkd_proto::entropy::draw;
-use qkd_proto::id::{DataDirId, Incarnation};
+use qkd_proto::id::{DataDirId, Incarnation, StoreSequence};
 use qkd_proto::secret::SecretBytes;
 
 use super::access::{DirLock, MASTER_KEY_BYTES, check_private_dir, lock};
@@ -81,6 +81,8 @@ pub struct OpenedData {
     pub incarnation: Incarnation,
     /// The number of this open of the same state; 1 says that the directory is new.
     pub generation: u64,
+    /// How often it became durable, over all runs.
+    pub sequence: StoreSequence,
     /// Its records. The directory stays locked until this is dropped.
     pub store: Box<dyn Store + Send>,
 }
@@ -243,7 +245,8 @@ impl DataDir {
         marks.settle()?;
         let NodeState { id, incarnation, generation, .. } = *state;
         let store = DiskStore::new(AuditLog::open(&self.part("audit.log"))?, parts, lock)?;
-        Ok(OpenedData { id, incarnation, generation, store: Box::new(store) })
+        let sequence = store.sequence();
+        Ok(OpenedData { id, incarnation, generation, sequence, store: Box::new(store) })
     }
 }
 

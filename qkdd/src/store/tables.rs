@@ -185,6 +185,19 @@ impl Tables {
         prefix_of(table).map_or(Ok(Vec::new()), |prefix| self.load_prefix(table_name(table), prefix))
     }
 
+    /// The record under a key, if there is one; one that was altered is told and not given.
+    pub(super) fn get(&self, table: Table, key: &[u8]) -> Result<Option<SecretBytes>, StoreError> {
+        let Some(prefix) = prefix_of(table) else { return Ok(None) };
+        let key = [prefix, key].concat();
+        let Some(envelope) = self.sled.get(&key)? else { return Ok(None) };
+        let found = self.seal.open(table_name(table), &key, &envelope);
+        if found.is_none() {
+            let altered = StoreError::Altered { path: self.sled.dir().to_owned(), table: table_name(table) };
+            tracing::error!(error = %altered, "A record is not given back");
+        }
+        Ok(found)
+    }
+
     fn load_prefix(&self, space: &'static str, prefix: &[u8]) -> Result<Vec<(Vec<u8>, SecretBytes)>, StoreError> {
         let mut loaded = Vec::new();
         self.sled.visit(prefix, |key, envelope| {
