@@ -27,7 +27,7 @@ use super::marks::Marks;
 use super::node_state::{NodeState, Phase, StateFile};
 use super::sled_store::SledStore;
 use super::slots::SlotKey;
-use super::tables::Tables;
+use super::tables::{PAD_FORM, PadForm, Tables};
 use super::{Store, ballast, files, fresh};
 
 /// Why a data directory was not opened.
@@ -90,6 +90,7 @@ pub struct OpenedData {
 /// A data directory on disk.
 pub struct DataDir {
     root: PathBuf,
+    pads: PadForm,
 }
 
 /// A durable step of an open, for tests that stop there as a kill would.
@@ -157,7 +158,7 @@ impl DataDir {
     }
 
     fn at(path: &Path) -> Self {
-        Self { root: path.to_owned() }
+        Self { root: path.to_owned(), pads: PAD_FORM }
     }
 
     fn part(&self, name: &str) -> PathBuf {
@@ -196,7 +197,7 @@ impl DataDir {
         let state = NodeState { id, generation: 0, incarnation: last, phase: Phase::Open, table_seq: 0 };
         StateFile::create(&self.part("state"), SlotKey::new(master), &state)?;
         reached(Step::StateMade)?;
-        Tables::create(SledStore::create(&self.part("store"))?, master, id)?;
+        Tables::create(SledStore::create(&self.part("store"))?, self.pads, master, id)?;
         reached(Step::StoreMade)?;
         files::remove_file(&self.part(FRESH_FILE))?;
         files::sync_dir(&self.root)?;
@@ -220,7 +221,7 @@ impl DataDir {
         let (state_file, state) = StateFile::open(&self.part("state"), SlotKey::new(master))?;
         let marks = Marks::open(&self.part("marks"), state.id, SlotKey::new(master))?;
         let store = self.part("store");
-        let tables = Tables::open(SledStore::open(&store)?, master, state.id)?;
+        let tables = Tables::open(SledStore::open(&store)?, self.pads, master, state.id)?;
         check_generation(&store, &self.part("state"), tables.generation(), &state)?;
         tables.check_seq(state.table_seq.max(marks.witness()))?;
         tables.check_marks(&marks)?;
