@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use qkd_proto::crypto::SystemEntropy;
 use qkd_proto::entropy::draw;
-use qkd_proto::id::{DataDirId, Incarnation};
+use qkd_proto::id::{DataDirId, Incarnation, StoreSequence};
 use qkd_proto::secret::SecretBytes;
 
 use super::access::{DirLock, MASTER_KEY_BYTES, check_private_dir, lock};
@@ -27,7 +27,7 @@ use super::marks::Marks;
 use super::node_state::{NodeState, Phase, StateFile};
 use super::sled_store::SledStore;
 use super::slots::SlotKey;
-use super::tables::Tables;
+use super::tables::{PAD_FORM, PadForm, Tables};
 use super::{Store, ballast, files, fresh};
 
 /// Why a data directory was not opened.
@@ -81,6 +81,8 @@ pub struct OpenedData {
     pub incarnation: Incarnation,
     /// The number of this open of the same state; 1 says that the directory is new.
     pub generation: u64,
+    /// How often it became durable, over all runs.
+    pub sequence: StoreSequence,
     /// Its records. The directory stays locked until this is dropped.
     pub store: Box<dyn Store + Send>,
 }
@@ -88,6 +90,7 @@ pub struct OpenedData {
 /// A data directory on disk.
 pub struct DataDir {
     root: PathBuf,
+    pads: PadForm,
 }
 
 /// A durable step of an open, for tests that stop there as a kill would.
@@ -155,7 +158,7 @@ impl DataDir {
     }
 
     fn at(path: &Path) -> Self {
-        Self { root: path.to_owned() }
+        Self { root: path.to_owned(), pads: PAD_FORM }
     }
 
     fn part(&self, name: &str) -> PathBuf {
@@ -194,7 +197,7 @@ impl DataDir {
         let state = NodeState { id, generation: 0, incarnation: last, phase: Phase::Open, table_seq: 0 };
         StateFile::create(&self.part("state"), SlotKey::new(master), &state)?;
         reached(Step::StateMade)?;
-        Tables::create(SledStore::create(&self.part("store"))?, master, id)?;
+        Tables::create(SledStore::create(&self.part("store"))?, self.pads, master, id)?;
         reached(Step::StoreMade)?;
         files::remove_file(&self.part(FRESH_FILE))?;
         files::sync_dir(&self.root)?;
@@ -218,7 +221,7 @@ impl DataDir {
         let (state_file, state) = StateFile::open(&self.part("state"), SlotKey::new(master))?;
         let marks = Marks::open(&self.part("marks"), state.id, SlotKey::new(master))?;
         let store = self.part("store");
-        let tables = Tables::open(SledStore::open(&store)?, master, state.id)?;
+        let tables = Tables::open(SledStore::open(&store)?, self.pads, master, state.id)?;
         check_generation(&store, &self.part("state"), tables.generation(), &state)?;
         tables.check_seq(state.table_seq.max(marks.witness()))?;
         tables.check_marks(&marks)?;
@@ -243,7 +246,8 @@ impl DataDir {
         marks.settle()?;
         let NodeState { id, incarnation, generation, .. } = *state;
         let store = DiskStore::new(AuditLog::open(&self.part("audit.log"))?, parts, lock)?;
-        Ok(OpenedData { id, incarnation, generation, store: Box::new(store) })
+        let sequence = store.sequence();
+        Ok(OpenedData { id, incarnation, generation, sequence, store: Box::new(store) })
     }
 }
 

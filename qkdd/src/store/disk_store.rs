@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use qkd_proto::id::StoreSequence;
 use qkd_proto::node::effect::{Record, Table};
 use qkd_proto::secret::SecretBytes;
 
@@ -18,7 +19,7 @@ use super::error::StoreError;
 use super::marks::Marks;
 use super::node_state::{NodeState, StateFile};
 use super::tables::{Change, Tables, holds};
-use super::{Store, check_records};
+use super::{FoundRecord, Store, check_records};
 
 /// The parts of a data directory, checked against each other.
 pub(super) struct Parts {
@@ -45,6 +46,11 @@ impl DiskStore {
         let mut store = Self { audit, parts, unseen, _lock: lock };
         store.write_seen()?;
         Ok(store)
+    }
+
+    /// Of the newest batch of the tables that is durable.
+    pub(super) fn sequence(&self) -> StoreSequence {
+        StoreSequence(self.parts.tables.durable_seq())
     }
 
     /// The changes of a commit to the tables: its own, then what they see of the marks. A mark that
@@ -106,14 +112,24 @@ impl DiskStore {
 }
 
 impl Store for DiskStore {
-    fn commit(&mut self, records: Vec<Record>) -> Result<(), StoreError> {
+    fn commit(&mut self, records: Vec<Record>) -> Result<StoreSequence, StoreError> {
         check_records(&records)?;
         self.audit.append(&records)?;
         let changes = self.changes(&records);
         if !changes.is_empty() {
             self.parts.tables.apply(&changes)?;
         }
-        self.write_marks(records)
+        self.write_marks(records)?;
+        Ok(self.sequence())
+    }
+
+    fn read(&self, table: Table, keys: Vec<Vec<u8>>) -> Result<Vec<FoundRecord>, StoreError> {
+        let Parts { tables, marks, .. } = &self.parts;
+        let found = keys.into_iter().map(|key| {
+            let value = if table == Table::Marks { marks.get(&key) } else { tables.get(table, &key) };
+            value.map(|value| (key, value))
+        });
+        found.collect()
     }
 
     fn load(&self, table: Table) -> Result<Vec<(Vec<u8>, SecretBytes)>, StoreError> {

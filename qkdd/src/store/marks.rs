@@ -114,6 +114,11 @@ impl Marks {
         Ok(())
     }
 
+    /// One link's mark, read from the disk.
+    pub(super) fn get(&self, link: &[u8]) -> Result<Option<SecretBytes>, StoreError> {
+        self.open.get(link).map(|mark| Ok(mark.file.read(&self.key)?.1.payload)).transpose()
+    }
+
     /// Every link's mark, read from the disk.
     pub(super) fn load(&self) -> Result<Vec<(Vec<u8>, SecretBytes)>, StoreError> {
         let read = |(link, mark): (&Vec<u8>, &Mark)| Ok((link.clone(), mark.file.read(&self.key)?.1.payload));

@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use qkd_proto::node::effect::{Record, Table};
 
 use super::super::access::read_master_key;
+use super::super::sled_store::Operation;
 use super::*;
 
 fn master() -> SecretBytes {
@@ -385,5 +386,35 @@ fn damaged_bytes_in_the_database_never_become_data() {
         let Ok(opened) = open(&path) else { continue };
         let Ok(pads) = opened.store.load(Table::Pads) else { continue };
         assert!(pads.len() == 1 && pads[0].1.expose() == [2; 4096], "mutation {i} at {at}: {} records", pads.len());
+    }
+}
+
+/// As given, pads are bytes like any others to the disk: neither hidden, nor vouched for, nor read by an open.
+#[test]
+fn pads_in_their_given_form_are_left_alone() {
+    for (pads, sealed) in [(PadForm::Sealed, true), (PadForm::AsGiven, false)] {
+        let (_home, path) = prepared();
+        let dir = DataDir { root: path.clone(), pads };
+        let open = || dir.open_in_steps(&master(), &mut |_| Ok(()));
+        let mut opened = open().unwrap();
+        put(&mut opened, Table::Pads, "a-b slot 1", &[b'P'; 4096]);
+        put(&mut opened, Table::Pools, "a-b", &[b'Q'; 4096]);
+        drop(opened);
+        let in_clear = |byte| fs::read(path.join("store/db")).unwrap().windows(1024).any(|bytes| bytes == [byte; 1024]);
+        assert!(in_clear(b'P') != sealed && !in_clear(b'Q'));
+        let opened = open().unwrap();
+        assert_eq!(get(&opened, Table::Pads)["a-b slot 1"], [b'P'; 4096]);
+        let key = b"a-b slot 1".to_vec();
+        let found = opened.store.read(Table::Pads, vec![key.clone(), b"x".to_vec()]).unwrap();
+        assert!(found[0].1.as_ref().unwrap().expose() == [b'P'; 4096] && found[1].1.is_none());
+        drop(opened);
+        let mut sled = SledStore::open(&path.join("store")).unwrap();
+        let value = Some(b"other bytes".to_vec());
+        sled.apply(vec![vec![Operation { key: [b"d".as_slice(), &key].concat(), value }]]).unwrap();
+        drop(sled);
+        match open() {
+            Ok(opened) => assert!(!sealed && get(&opened, Table::Pads)["a-b slot 1"] == b"other bytes"),
+            Err(error) => assert!(sealed, "{error}"),
+        }
     }
 }
