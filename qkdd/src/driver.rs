@@ -91,12 +91,26 @@ impl Driver {
             let sleep = self.sleep();
             tokio::select! {
                 biased;
-                () = stop.cancelled() => return self,
+                () = stop.cancelled() => {
+                    self.feed(Input::Stop);
+                    self.empty_backlog(&mut sources).await;
+                    return self;
+                }
                 Some(result) = sources.commits.recv() => self.commit_ended(result),
                 Some(input) = sources.inputs.recv() => self.feed(input),
                 Some(question) = sources.questions.recv() => self.answer(question),
                 Some(event) = sources.network.recv() => self.network_event(event),
                 () = tokio::time::sleep(sleep) => self.timer(),
+            }
+        }
+    }
+
+    /// Hands all that waits to the disk.
+    async fn empty_backlog(&mut self, sources: &mut Sources) {
+        while !self.backlog.is_empty() {
+            match sources.commits.recv().await {
+                Some(result) => self.commit_ended(result),
+                None => return,
             }
         }
     }

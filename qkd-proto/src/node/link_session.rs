@@ -15,7 +15,7 @@ use crate::labels;
 use crate::pool::LinkKeyPool;
 use crate::pool::handshake::{self, Agreement, Handshake, Introduction};
 use crate::pool::message::{PoolMessage, Resume, SignedHello};
-use crate::pool::record::HOLES_MAX;
+use crate::pool::record::{HOLES_MAX, MarksRecord};
 use crate::relay::message::RelayMessage;
 
 /// How long a handshake may take.
@@ -100,6 +100,11 @@ impl Node {
 
     fn introduction(&self, id: &LinkId) -> Option<Introduction> {
         let link = self.links.get(id).filter(|link| !link.poisoned)?;
+        #[cfg(feature = "sim")]
+        let deaf = self.has(super::planted::Defect::DeafToRollback);
+        #[cfg(not(feature = "sim"))]
+        let deaf = false;
+        let marks = if deaf { MarksRecord { peer: None, ..link.marks } } else { link.marks };
         Some(Introduction {
             link: link.roster.clone(),
             own: self.settings.id.clone(),
@@ -108,11 +113,11 @@ impl Node {
             boot: self.settings.boot,
             data_dir: self.settings.data_dir,
             store_sequence: self.witness.sequence,
-            vouches: self.vouches(id),
+            vouches: deaf || self.vouches(id),
             resume: self.resume_offer(id),
             send_next: link.pool.as_ref().map_or(0, |pool| pool.send().next()),
             send_runs: link.pool.as_ref().map_or(Vec::new(), |pool| pool.send().runs()),
-            marks: link.marks,
+            marks,
         })
     }
 

@@ -18,6 +18,8 @@ mod link_session;
 pub mod message;
 mod origin;
 mod outbox;
+#[cfg(feature = "sim")]
+pub mod planted;
 mod requests;
 mod reservations;
 mod restore;
@@ -87,9 +89,7 @@ pub struct Node {
     stopping: bool,
     alarms: BTreeMap<(String, String), AlarmReply>,
     #[cfg(feature = "sim")]
-    reuse_pads: bool,
-    #[cfg(feature = "sim")]
-    alters_payloads: bool,
+    defects: Vec<planted::Defect>,
 }
 
 impl Node {
@@ -179,18 +179,6 @@ impl Node {
             }
             None => {}
         }
-    }
-
-    /// Puts a defect in, for the simulator's self-test: this node hands pad bytes out twice.
-    #[cfg(feature = "sim")]
-    pub fn plant_pad_reuse(&mut self) {
-        self.reuse_pads = true;
-    }
-
-    /// Makes a liar of this node, for tests: it alters the bits that it relays.
-    #[cfg(feature = "sim")]
-    pub fn plant_lies(&mut self) {
-        self.alters_payloads = true;
     }
 
     /// Somebody ordered a fault: it is never taken for the world's.

@@ -53,6 +53,8 @@ impl Node {
         link.marks.send_reserved = link.marks.send_reserved.max(to);
         link.commit_marks(Vec::new(), &mut self.outbox);
         self.ask_reservation(id);
+        #[cfg(feature = "sim")]
+        self.spend_unacknowledged(id, to);
     }
 
     /// Asks the neighbour to record what is reserved here, once that is durable.

@@ -98,9 +98,7 @@ impl Node {
             stopping: false,
             alarms: BTreeMap::new(),
             #[cfg(feature = "sim")]
-            reuse_pads: false,
-            #[cfg(feature = "sim")]
-            alters_payloads: false,
+            defects: Vec::new(),
         };
         node.restore_links(&stored)?;
         node.restore_transfers(&stored.transfers)?;

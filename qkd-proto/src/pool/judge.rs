@@ -41,7 +41,7 @@ impl Introduction {
 
     /// A pool that leaves an end without pads to authenticate with is not worth going on with.
     fn too_little(&self, theirs: &Resume) -> Option<String> {
-        let Introduction { link, own, send_next, send_runs, .. } = self;
+        let Self { link, own, send_next, send_runs, .. } = self;
         let side = usize::from(*own != link.transmitter);
         let first = (*send_next).max(theirs.recv_floor);
         let bytes = |(from, to): (u64, u64)| {
@@ -83,7 +83,7 @@ impl Introduction {
 
     /// What the neighbour remembers of this end.
     pub(super) fn testimony(&self, theirs: &HelloText) -> Testimony {
-        let Introduction { incarnation, boot, data_dir, store_sequence, marks, .. } = self;
+        let Self { incarnation, boot, data_dir, store_sequence, marks, .. } = self;
         let Some(known) = theirs.remembers.filter(|known| known.data_dir == *data_dir) else {
             return Testimony::None;
         };

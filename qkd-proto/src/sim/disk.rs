@@ -15,6 +15,8 @@ pub(super) struct Disk {
     pub(super) writing: Vec<Commit>,
     /// Rises with every write of tables.
     pub(super) sequence: StoreSequence,
+    /// The number of the last start.
+    pub(super) incarnation: u64,
 }
 
 impl Disk {
@@ -40,7 +42,8 @@ impl Disk {
         let copy = |((table, key), value): (&(Table, Vec<u8>), &SecretBytes)| {
             ((*table, key.clone()), SecretBytes::copy_of(value.expose()))
         };
-        Self { tables: self.tables.iter().map(copy).collect(), writing: Vec::new(), sequence: self.sequence }
+        let tables = self.tables.iter().map(copy).collect();
+        Self { tables, writing: Vec::new(), sequence: self.sequence, incarnation: self.incarnation }
     }
 
     /// Power is gone: of the commit being written, some first records survive.

@@ -24,14 +24,14 @@ const MARK_PREFIX: &[u8] = b"m\0mark\0";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PadForm {
     /// Sealed and within the digest, as the records of every other table.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the form of older directories"))]
     Sealed,
     /// As given: the node seals them itself and knows which it may use. They are not touched by an open.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the form of nodes that seal their pads"))]
     AsGiven,
 }
 
 /// The form in which data directories are made and opened.
-pub(super) const PAD_FORM: PadForm = PadForm::Sealed;
+pub(super) const PAD_FORM: PadForm = PadForm::AsGiven;
 
 /// The first byte of a table's keys; none for what does not lie in the tables.
 fn prefix_of(table: Table) -> Option<&'static [u8]> {
