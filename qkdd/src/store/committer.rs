@@ -10,9 +10,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use qkd_proto::id::{CommitId, LinkId, StoreSequence};
 use qkd_proto::node::effect::{Commit, Lane, Record, Table};
@@ -25,6 +25,10 @@ use super::{FoundRecord, Store};
 pub const QUEUE_COMMITS_MAX: usize = 1024;
 /// Records after which a group is closed: it bounds the wait of the first.
 const GROUP_RECORDS_MAX: usize = 1024;
+/// How long after a commit the store overwrites what was replaced: with the time for it, within a second.
+const SETTLE_AFTER: Duration = Duration::from_millis(500);
+/// How long a store is left alone at most.
+const REST_MAX: Duration = Duration::from_secs(60);
 /// How often a full result channel is tried again.
 const RESULT_WAIT: Duration = Duration::from_millis(1);
 
@@ -74,7 +78,13 @@ impl Committer {
     pub fn start(store: Box<dyn Store + Send>, results: Sender<CommitResult>) -> std::io::Result<Self> {
         let (queue, waiting) = sync_channel(QUEUE_COMMITS_MAX);
         let stopping = Arc::new(AtomicBool::new(false));
-        let writer = Writer { store, results, stopping: stopping.clone(), poisoned: BTreeSet::new() };
+        let writer = Writer {
+            store,
+            results,
+            stopping: stopping.clone(),
+            poisoned: BTreeSet::new(),
+            settle_at: Instant::now() + REST_MAX,
+        };
         let thread = thread::Builder::new().name("committer".into()).spawn(move || writer.run(&waiting))?;
         Ok(Self { queue, thread, stopping })
     }
@@ -106,12 +116,13 @@ struct Writer {
     results: Sender<CommitResult>,
     stopping: Arc<AtomicBool>,
     poisoned: BTreeSet<Lane>,
+    settle_at: Instant,
 }
 
 impl Writer {
     fn run(mut self, waiting: &Receiver<Work>) {
-        let mut next = waiting.recv().ok();
-        while let Some(work) = next.take() {
+        let mut next = None;
+        while let Some(work) = next.take().or_else(|| self.wait(waiting)) {
             next = match work {
                 Work::Commit(first) => self.gather(first, waiting),
                 Work::Read(link, keys) => {
@@ -119,8 +130,29 @@ impl Writer {
                     None
                 }
             };
-            next = next.or_else(|| waiting.recv().ok());
+            if Instant::now() >= self.settle_at {
+                self.settle();
+            }
         }
+    }
+
+    /// The next work; none once the handle is gone. Meanwhile the store is looked after.
+    fn wait(&mut self, waiting: &Receiver<Work>) -> Option<Work> {
+        loop {
+            match waiting.recv_timeout(self.settle_at.saturating_duration_since(Instant::now())) {
+                Ok(work) => return Some(work),
+                Err(RecvTimeoutError::Timeout) => self.settle(),
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+    }
+
+    /// A failure closes the file that it is of: commits that need it fail from here on.
+    fn settle(&mut self) {
+        if let Err(error) = self.store.settle() {
+            tracing::error!(%error, "The store cannot overwrite what was replaced");
+        }
+        self.settle_at = Instant::now() + REST_MAX;
     }
 
     /// Writes a commit and those that wait behind it; gives back what must come after them.
@@ -150,6 +182,7 @@ impl Writer {
     }
 
     fn write(&mut self, group: Group) {
+        self.settle_at = self.settle_at.min(Instant::now() + SETTLE_AFTER);
         let poisoned = &self.poisoned;
         let (bad, good): (Vec<_>, Vec<_>) =
             group.commits.into_iter().partition(|commit| poisoned.contains(&commit.lane));

@@ -19,10 +19,15 @@ pub mod fresh;
 pub mod marks;
 pub mod memory_store;
 mod node_state;
+mod ring;
+mod rotation;
 mod seal;
+mod shred;
 mod sled_store;
 mod slots;
 mod tables;
+mod vault;
+mod wrap;
 
 use qkd_proto::id::StoreSequence;
 use qkd_proto::node::effect::{Record, Table};
@@ -52,6 +57,15 @@ pub trait Store {
     /// If the disk fails.
     fn read(&self, table: Table, keys: Vec<Vec<u8>>) -> Result<Vec<FoundRecord>, StoreError>;
 
+    /// Does what commits left for later: overwrites what they replaced, and renews the key over it each hour.
+    /// It is called within a second of each commit, and each minute.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    fn settle(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Every record of a table, by rising key. The audit log is written only: it loads as empty.
     ///
     /// # Errors
@@ -66,6 +80,10 @@ impl<S: Store + ?Sized> Store for Box<S> {
 
     fn read(&self, table: Table, keys: Vec<Vec<u8>>) -> Result<Vec<FoundRecord>, StoreError> {
         (**self).read(table, keys)
+    }
+
+    fn settle(&mut self) -> Result<(), StoreError> {
+        (**self).settle()
     }
 
     fn load(&self, table: Table) -> Result<Vec<(Vec<u8>, SecretBytes)>, StoreError> {

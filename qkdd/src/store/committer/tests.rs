@@ -37,6 +37,11 @@ impl Store for Watched {
         Ok(keys.into_iter().map(|key| (key, Some(SecretBytes::new(vec![before])))).collect())
     }
 
+    fn settle(&mut self) -> Result<(), StoreError> {
+        self.seen.lock().unwrap().push(vec![b"settled".to_vec()]);
+        Ok(())
+    }
+
     fn load(&self, _table: Table) -> Result<Vec<(Vec<u8>, SecretBytes)>, StoreError> {
         Ok(Vec::new())
     }
@@ -159,4 +164,22 @@ fn a_read_sees_what_came_before_it_and_nothing_after() {
     }
     assert_eq!(commits, (0..10).map(|id| (id, id + 1)).collect::<Vec<_>>());
     assert_eq!(reads, (1..=10).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_was_replaced_is_overwritten_within_a_second() {
+    let (results, _done) = mpsc::channel(100);
+    let seen = Seen::default();
+    let committer = Committer::start(Box::new(Watched { seen: seen.clone(), gate: None }), results).unwrap();
+    let (start, mut id) = (Instant::now(), 0);
+    while start.elapsed() < Duration::from_secs(2) {
+        committer.submit(Work::Commit(commit(id, "a-b", Table::Pools, "k"))).unwrap();
+        id += 1;
+        thread::sleep(Duration::from_millis(20));
+    }
+    let settled = |seen: &Seen| seen.lock().unwrap().iter().filter(|keys| keys[0] == b"settled").count();
+    assert!(settled(&seen) >= 2, "busy: {} times in 2 s", settled(&seen));
+    thread::sleep(Duration::from_secs(1));
+    assert_eq!(seen.lock().unwrap().last().unwrap(), &[b"settled".to_vec()]);
+    committer.stop();
 }
