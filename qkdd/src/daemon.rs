@@ -131,7 +131,8 @@ pub async fn run(config: Config) -> Result<(), StartError> {
 /// If a part does not start.
 pub async fn run_until(config: Config, stop: CancellationToken) -> Result<(), StartError> {
     let opened = DataDir::open_with(&config.data_dir, &config.master_key, store_options(&config)?)?;
-    let OpenedData { id, incarnation, sequence, standing, store, .. } = opened;
+    let OpenedData { id, incarnation, sequence, standing, alarms, store, .. } = opened;
+    alarms.iter().for_each(|text| tracing::warn!("Alarm {text}"));
     let settings = NodeSettings {
         id: config.node.clone(),
         identity: IdentityKey::from_seed(&config.identity_key),

@@ -13,8 +13,6 @@
 
 use std::path::{Path, PathBuf};
 
-use qkd_proto::crypto::SystemEntropy;
-use qkd_proto::entropy::draw;
 use qkd_proto::id::{DataDirId, Incarnation, StoreSequence};
 use qkd_proto::node::settings::Standing;
 use qkd_proto::secret::SecretBytes;
@@ -118,20 +116,22 @@ pub struct OpenedData {
     pub sequence: StoreSequence,
     /// What vouches that nobody put an older copy of all of it back.
     pub standing: Standing,
+    /// What the open did that deserves a person's attention.
+    pub alarms: Vec<String>,
     /// Its records. The directory stays locked until this is dropped.
     pub store: Box<dyn Store + Send>,
 }
 
 /// A data directory on disk.
 pub struct DataDir {
-    root: PathBuf,
-    pads: PadForm,
-    options: StoreOptions,
+    pub(super) root: PathBuf,
+    pub(super) pads: PadForm,
+    pub(super) options: StoreOptions,
 }
 
 /// A durable step of an open, for tests that stop there as a kill would.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
+pub(super) enum Step {
     Emptied,
     StateMade,
     StoreMade,
@@ -141,7 +141,7 @@ enum Step {
     StateOpen,
 }
 
-type Reached<'a> = &'a mut dyn FnMut(Step) -> Result<(), DataDirError>;
+pub(super) type Reached<'a> = &'a mut dyn FnMut(Step) -> Result<(), DataDirError>;
 
 impl DataDir {
     /// Opens the directory for this process, under the next incarnation.
@@ -194,43 +194,29 @@ impl DataDir {
         let dir = Self::at(path);
         check_private_dir(path)?;
         let _lock = lock(&dir.part("lock"))?;
-        let state = master.map(|master| StateFile::open(&dir.part("state"), SlotKey::clear(master)));
-        let last = state.and_then(Result::ok).map(|(_, state)| state.incarnation);
+        let state = master.map(|master| StateFile::open_any(&dir.part("state"), master));
+        let last = state.and_then(Result::ok).map(|(_, state, _)| state.incarnation);
         let earlier = fresh::read(&dir.part(FRESH_FILE)).ok().flatten();
         fresh::write(&dir.part(FRESH_FILE), last.max(earlier).unwrap_or_default())?;
         Ok(dir.empty()?)
     }
 
-    fn at(path: &Path) -> Self {
+    pub(super) fn at(path: &Path) -> Self {
         Self { root: path.to_owned(), pads: PAD_FORM, options: StoreOptions::default() }
     }
 
-    fn part(&self, name: &str) -> PathBuf {
+    pub(super) fn part(&self, name: &str) -> PathBuf {
         self.root.join(name)
     }
 
-    fn holds_something(&self) -> bool {
-        ["state", "store", "marks", SHRED_FILE].iter().any(|part| self.part(part).symlink_metadata().is_ok())
-    }
-
-    /// Marks go first and state last: a kill in between leaves `FRESH` beside less, never beside a
-    /// part without the state that vouches for it.
-    fn empty(&self) -> Result<(), StoreError> {
-        files::remove_dir(&self.part("marks"))?;
-        files::remove_dir(&self.part("store"))?;
-        for part in ["ring.0", "ring.1", SHRED_FILE, "state"] {
-            files::remove_file(&self.part(part))?;
-        }
-        files::sync_dir(&self.root)
-    }
-
-    fn open_in_steps(&self, master: &SecretBytes, reached: Reached<'_>) -> Result<OpenedData, DataDirError> {
+    pub(super) fn open_in_steps(&self, master: &SecretBytes, reached: Reached<'_>) -> Result<OpenedData, DataDirError> {
         check_private_dir(&self.root)?;
         let lock = lock(&self.part("lock"))?;
         self.check_file_system()?;
         if let Some(last) = fresh::read(&self.part(FRESH_FILE))? {
             self.make_anew(master, last, reached)?;
         }
+        let alarms = self.bring_to_form(master, &mut |_| Ok(()))?.into_iter().collect();
         if self.options.profile == Profile::Ephemeral {
             return self.open_ephemeral(master, lock);
         }
@@ -240,7 +226,7 @@ impl DataDir {
         let NodeState { id, incarnation, generation, .. } = parts.state;
         let store = DiskStore::new(AuditLog::open(&self.part("audit.log"))?, parts, anchor, lock)?;
         let sequence = store.sequence();
-        Ok(OpenedData { id, incarnation, generation, sequence, standing, store: Box::new(store) })
+        Ok(OpenedData { id, incarnation, generation, sequence, standing, alarms, store: Box::new(store) })
     }
 
     fn open_ephemeral(&self, master: &SecretBytes, lock: DirLock) -> Result<OpenedData, DataDirError> {
@@ -251,7 +237,8 @@ impl DataDir {
         let NodeState { id, incarnation, generation, .. } = state;
         let store = EphemeralStore::new(AuditLog::open(&self.part("audit.log"))?, generation, lock);
         let (sequence, standing) = (store.sequence(), Standing::Unconfirmed);
-        Ok(OpenedData { id, incarnation, generation, sequence, standing, store: Box::new(store) })
+        let alarms = Vec::new();
+        Ok(OpenedData { id, incarnation, generation, sequence, standing, alarms, store: Box::new(store) })
     }
 
     /// The state file, if it is of the profile that the options say.
@@ -286,43 +273,6 @@ impl DataDir {
                 (None, Standing::Unconfirmed)
             }
         }
-    }
-
-    /// Fills the directory and consumes the permission to do so.
-    fn make_anew(&self, master: &SecretBytes, last: Incarnation, reached: Reached<'_>) -> Result<(), DataDirError> {
-        self.check_unused(master)?;
-        self.empty()?;
-        reached(Step::Emptied)?;
-        let id = DataDirId(draw(&mut SystemEntropy::new()));
-        let profile = self.options.profile;
-        let state = NodeState { id, generation: 0, incarnation: last, phase: Phase::Open, profile, table_seq: 0 };
-        StateFile::create(&self.part("state"), SlotKey::clear(master), &state)?;
-        reached(Step::StateMade)?;
-        if profile == Profile::Durable {
-            self.make_tables(master, id)?;
-        }
-        reached(Step::StoreMade)?;
-        files::remove_file(&self.part(FRESH_FILE))?;
-        files::sync_dir(&self.root)?;
-        reached(Step::FreshGone)
-    }
-
-    fn make_tables(&self, master: &SecretBytes, id: DataDirId) -> Result<(), StoreError> {
-        let shred = Shred::create(&self.part(SHRED_FILE), master, id)?;
-        let ring = Ring::create(&self.root, id, shred.keys().current.clone())?;
-        let vault = Vault::new(master, id, self.pads, ring);
-        Tables::create(SledStore::create(&self.part("store"))?, vault, master, id).map(drop)
-    }
-
-    /// Only what an interrupted first open left may be emptied: state of generation 0, no marks.
-    /// State that cannot be read may have been used.
-    fn check_unused(&self, master: &SecretBytes) -> Result<(), DataDirError> {
-        let unused = match StateFile::open(&self.part("state"), SlotKey::clear(master)) {
-            Ok((_, state)) => state.generation == 0 && files::names(&self.part("marks"))?.is_empty(),
-            Err(StoreError::Missing { .. }) => !self.holds_something(),
-            Err(_) => false,
-        };
-        if unused { Ok(()) } else { Err(DataDirError::FreshBesideUsed { path: self.part(FRESH_FILE) }) }
     }
 
     /// Checks every part against every other; changes nothing but what the table engine does to its
@@ -373,7 +323,13 @@ impl DataDir {
     }
 }
 
-fn check_generation(store: &Path, state_path: &Path, found: u64, state: &NodeState) -> Result<(), StoreError> {
+/// Refuses tables and state of different opens.
+pub(super) fn check_generation(
+    store: &Path,
+    state_path: &Path,
+    found: u64,
+    state: &NodeState,
+) -> Result<(), StoreError> {
     let (what, seen) = ("generation", state.generation);
     if found > seen {
         let path = state_path.to_owned();

@@ -63,6 +63,17 @@ impl StateFile {
         Ok((Self { file, key, seq: slot.seq }, state))
     }
 
+    /// Opens a file of today's form, or of the first: true for that one.
+    pub(super) fn open_any(path: &Path, master: &SecretBytes) -> Result<(Self, NodeState, bool), StoreError> {
+        match Self::open(path, SlotKey::clear(master)) {
+            Err(error @ StoreError::Damaged { .. }) => match Self::open(path, SlotKey::first(master)) {
+                Ok((file, state)) => Ok((file, state, true)),
+                Err(_) => Err(error),
+            },
+            opened => opened.map(|(file, state)| (file, state, false)),
+        }
+    }
+
     /// Writes in the form of `key` from here on.
     pub(super) fn change_form(&mut self, key: SlotKey) {
         self.key = key;
