@@ -15,6 +15,7 @@ use qkd_proto::node::effect::{Record, Table};
 use qkd_proto::secret::SecretBytes;
 
 use super::access::DirLock;
+use super::anchor::{Anchor, Progress};
 use super::audit::AuditLog;
 use super::error::StoreError;
 use super::marks::Marks;
@@ -36,10 +37,20 @@ pub(super) struct Parts {
     pub(super) marks: Marks,
 }
 
+impl Parts {
+    /// How far the store is.
+    pub(super) fn progress(&self) -> Progress {
+        let seq_of = |link: &Vec<u8>| (link.clone(), self.marks.seq(link).unwrap_or(0));
+        let marks = self.marks.links().map(seq_of).collect();
+        Progress { sequence: self.tables.durable_seq(), generation: self.state.generation, marks }
+    }
+}
+
 /// The open store of a data directory.
 pub(super) struct DiskStore {
     audit: AuditLog,
     parts: Parts,
+    anchor: Option<Anchor>,
     /// Links whose mark is newer than what the tables have seen of it.
     unseen: BTreeSet<Vec<u8>>,
     renewed: Instant,
@@ -49,10 +60,16 @@ pub(super) struct DiskStore {
 
 impl DiskStore {
     /// Puts checked parts together: from here on they witness each other.
-    pub(super) fn new(audit: AuditLog, parts: Parts, lock: DirLock) -> Result<Self, StoreError> {
+    pub(super) fn new(
+        audit: AuditLog,
+        parts: Parts,
+        anchor: Option<Anchor>,
+        lock: DirLock,
+    ) -> Result<Self, StoreError> {
         let unseen = parts.marks.links().cloned().collect();
-        let mut store = Self { audit, parts, unseen, renewed: Instant::now(), _lock: lock };
+        let mut store = Self { audit, parts, anchor, unseen, renewed: Instant::now(), _lock: lock };
         store.write_seen()?;
+        store.tell_anchor();
         Ok(store)
     }
 
@@ -111,6 +128,24 @@ impl DiskStore {
         }
     }
 
+    fn write(&mut self, records: Vec<Record>) -> Result<(), StoreError> {
+        self.audit.append(&records)?;
+        let changes = self.changes(&records);
+        if !changes.is_empty() {
+            self.parts.tables.apply(&changes)?;
+        }
+        self.write_marks(records)
+    }
+
+    /// What is durable counts, whether or not all of its commit is.
+    fn tell_anchor(&mut self) {
+        let Some(anchor) = &mut self.anchor else { return };
+        if let Err(error) = anchor.write(&self.parts.progress()) {
+            tracing::warn!(%error, "The anchor is given up: after the next start a neighbour has to vouch for the pools");
+            self.anchor.take().into_iter().for_each(Anchor::remove);
+        }
+    }
+
     fn write_last_words(&mut self) -> Result<(), StoreError> {
         self.write_seen()?;
         let Parts { state_file, state, tables, .. } = &mut self.parts;
@@ -133,13 +168,9 @@ impl DiskStore {
 impl Store for DiskStore {
     fn commit(&mut self, records: Vec<Record>) -> Result<StoreSequence, StoreError> {
         check_records(&records)?;
-        self.audit.append(&records)?;
-        let changes = self.changes(&records);
-        if !changes.is_empty() {
-            self.parts.tables.apply(&changes)?;
-        }
-        self.write_marks(records)?;
-        Ok(self.sequence())
+        let done = self.write(records);
+        self.tell_anchor();
+        done.map(|()| self.sequence())
     }
 
     fn read(&self, table: Table, keys: Vec<Vec<u8>>) -> Result<Vec<FoundRecord>, StoreError> {
@@ -168,6 +199,7 @@ impl Drop for DiskStore {
     /// Best effort: what fails here only leaves the parts less well witnessed, as a kill does.
     fn drop(&mut self) {
         let done = self.write_last_words().and_then(|()| self.overwrite_replaced()).and_then(|()| self.renew());
+        self.tell_anchor();
         if let Err(error) = done {
             tracing::warn!(%error, "The store could not write its last words");
         }
