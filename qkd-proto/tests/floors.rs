@@ -98,6 +98,7 @@ const EXPOSED: &[(&str, &str)] = &[
     ("qkdd/src/store/committer.rs", "a failed group is tried again record by record"),
     ("qkdd/src/store/memory_store.rs", "a store of tests gives copies"),
     ("qkdd/src/store/audit.rs", "audit lines travel as records; they hold no key bits"),
+    ("qkdd/src/store/audit/line.rs", "the audit log's key goes into HMAC"),
     ("qkdd/src/store/tables.rs", "records are sealed and opened"),
     ("qkdd/src/store/digest.rs", "the digest's key goes into HMAC"),
     ("qkdd/src/store/slots.rs", "a slot's payload is written and authenticated"),

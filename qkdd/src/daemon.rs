@@ -88,15 +88,6 @@ pub fn check(path: &Path) -> Result<Config, StartError> {
     Ok(config)
 }
 
-/// Discards the pools of a stopped node.
-///
-/// # Errors
-/// If the configuration is wrong, the node runs, or the disk fails.
-pub fn reset_pools(path: &Path) -> Result<(), StartError> {
-    let config = Config::load(path)?;
-    Ok(DataDir::reset(&config.data_dir, Some(&config.master_key))?)
-}
-
 fn link_plans(config: &Config) -> Result<Vec<LinkPlan>, PlanError> {
     config.links.iter().map(device::link_plan).collect()
 }
@@ -121,7 +112,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
 /// # Errors
 /// If a part does not start.
 pub async fn run_until(config: Config, stop: CancellationToken) -> Result<(), StartError> {
-    let opened = DataDir::open(&config.data_dir, &config.master_key)?;
+    let opened = DataDir::open_with(&config.data_dir, &config.master_key, config.audit)?;
     let OpenedData { id, incarnation, store, .. } = opened;
     let settings = NodeSettings {
         id: config.node.clone(),

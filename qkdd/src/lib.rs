@@ -10,6 +10,7 @@ pub mod driver;
 pub mod faults;
 pub mod jobs;
 pub mod network;
+pub mod offline;
 pub mod pad_ledger;
 pub mod shutdown;
 pub mod store;

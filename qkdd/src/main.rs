@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use qkdd::daemon::{self, StartError};
-use qkdd::{args::Args, telemetry};
+use qkdd::{args::Args, offline, telemetry};
 
 fn main() -> ExitCode {
     match start(&Args::parse()) {
@@ -19,7 +19,11 @@ fn main() -> ExitCode {
 
 fn start(args: &Args) -> Result<(), StartError> {
     if let Some(path) = &args.reset_pools {
-        return daemon::reset_pools(path);
+        return offline::reset_pools(path);
+    }
+    if let Some(told) = offline::audit(args)? {
+        println!("{told}");
+        return Ok(());
     }
     if let Some(path) = &args.check_config {
         return daemon::check(path)

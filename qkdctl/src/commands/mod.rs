@@ -1,5 +1,6 @@
 //! One file per group of commands: arguments in, printed text and an exit code out.
 
+pub(crate) mod audit;
 pub(crate) mod explain;
 pub(crate) mod fault;
 pub(crate) mod key;

@@ -2,6 +2,7 @@
 //! or every fault with its line. Always: paths are absolute or relative to the file's folder, secret
 //! files are private, and what start-up and `--check-config` accept is the same.
 
+mod audit;
 mod device;
 mod distillation;
 mod fault;
@@ -19,6 +20,8 @@ use qkd_proto::crypto::PublicKey;
 use qkd_proto::id::{NodeId, SaeId};
 use qkd_proto::secret::SecretBytes;
 use qkd_proto::topology::Roster;
+
+use crate::store::audit::AuditLimits;
 
 pub use device::DeviceSettings;
 pub use fault::{ConfigFaults, Fault};
@@ -43,6 +46,8 @@ pub struct Config {
     pub master_key: SecretBytes,
     /// Where the state lies.
     pub data_dir: PathBuf,
+    /// How much of the audit log is kept.
+    pub audit: AuditLimits,
     /// Where the overlay listens.
     pub overlay_listen: SocketAddr,
     /// The key socket.

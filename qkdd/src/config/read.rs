@@ -12,6 +12,7 @@ use qkd_proto::secret::SecretBytes;
 use qkd_proto::topology::{ROSTER_BYTES_MAX, Roster};
 use toml::de::DeTable;
 
+use super::audit::read_audit;
 use super::fault::FaultList;
 use super::secret_file::{FILE_BYTES_MAX, check_private, hex_bytes, read_secret};
 use super::section::{Section, line_at};
@@ -84,6 +85,7 @@ impl Reader<'_> {
         let identity_key = self.secret(root, "identity_key", &self.path_or(root, "identity_key", "identity.key"));
         let master_key = self.secret(root, "master_key", &self.path_or(root, "master_key", "master.key"));
         let data_dir = self.path_or(root, "data_dir", "data");
+        let audit = read_audit(root);
         let overlay_listen = read_overlay(root);
         let supply = self.supply(root);
         let control_socket = self.control_socket(root);
@@ -103,6 +105,7 @@ impl Reader<'_> {
             identity_key: identity_key?,
             master_key: master_key?,
             data_dir,
+            audit,
             overlay_listen: overlay_listen?,
             supply: supply?,
             control_socket: control_socket?,

@@ -19,7 +19,7 @@ use qkd_proto::id::{DataDirId, Incarnation};
 use qkd_proto::secret::SecretBytes;
 
 use super::access::{DirLock, MASTER_KEY_BYTES, check_private_dir, lock};
-use super::audit::AuditLog;
+use super::audit::{AuditLimits, AuditLog};
 use super::disk_store::{DiskStore, Parts};
 use super::error::StoreError;
 use super::fresh::FRESH_FILE;
@@ -88,6 +88,7 @@ pub struct OpenedData {
 /// A data directory on disk.
 pub struct DataDir {
     root: PathBuf,
+    audit: AuditLimits,
 }
 
 /// A durable step of an open, for tests that stop there as a kill would.
@@ -110,7 +111,16 @@ impl DataDir {
     /// # Errors
     /// If it is in use, exposed to others, or any part is missing, damaged, foreign or older.
     pub fn open(path: &Path, master: &SecretBytes) -> Result<OpenedData, DataDirError> {
-        let dir = Self::at(path);
+        Self::open_with(path, master, AuditLimits::default())
+    }
+
+    /// As [`Self::open`], with other limits of the audit log.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_with(path: &Path, master: &SecretBytes, audit: AuditLimits) -> Result<OpenedData, DataDirError> {
+        let mut dir = Self::at(path);
+        dir.audit = audit;
         let ballast = dir.part("ballast");
         let opened = match dir.open_in_steps(master, &mut |_| Ok(())) {
             Err(error) if ballast::is_wanted(&error) && ballast::release(&ballast) => {
@@ -155,7 +165,7 @@ impl DataDir {
     }
 
     fn at(path: &Path) -> Self {
-        Self { root: path.to_owned() }
+        Self { root: path.to_owned(), audit: AuditLimits::default() }
     }
 
     fn part(&self, name: &str) -> PathBuf {
@@ -182,7 +192,7 @@ impl DataDir {
             self.make_anew(master, last, reached)?;
         }
         let parts = self.check(master)?;
-        self.bump(parts, lock, reached)
+        self.bump(parts, master, lock, reached)
     }
 
     /// Fills the directory and consumes the permission to do so.
@@ -226,7 +236,13 @@ impl DataDir {
     }
 
     /// Makes this open the newest, in state and tables.
-    fn bump(&self, mut parts: Parts, lock: DirLock, reached: Reached<'_>) -> Result<OpenedData, DataDirError> {
+    fn bump(
+        &self,
+        mut parts: Parts,
+        master: &SecretBytes,
+        lock: DirLock,
+        reached: Reached<'_>,
+    ) -> Result<OpenedData, DataDirError> {
         let Parts { state_file, state, tables, marks } = &mut parts;
         if state.phase == Phase::Open {
             state.generation = state.generation.saturating_add(1);
@@ -242,7 +258,7 @@ impl DataDir {
         reached(Step::StateOpen)?;
         marks.settle()?;
         let NodeState { id, incarnation, generation, .. } = *state;
-        let store = DiskStore::new(AuditLog::open(&self.part("audit.log"))?, parts, lock)?;
+        let store = DiskStore::new(AuditLog::open(&self.root, master, self.audit)?, parts, lock)?;
         Ok(OpenedData { id, incarnation, generation, store: Box::new(store) })
     }
 }
