@@ -39,6 +39,10 @@ pub enum Input {
     Faults(LinkId, Vec<String>),
     /// An application asks.
     Supply(RequestId, SupplyRequest),
+    /// An operator locks the node.
+    Lock,
+    /// An operator who may do so unlocks it.
+    Unlock,
     /// The deadline of [`Node::deadline`](super::Node::deadline) has come.
     Timer,
 }

@@ -15,6 +15,7 @@ pub mod input;
 mod letters;
 mod link;
 mod link_session;
+mod lock;
 pub mod message;
 mod origin;
 mod outbox;
@@ -77,6 +78,7 @@ pub struct Node {
     /// Finished transfers whose keys no request claims.
     unclaimed: BTreeSet<TransferId>,
     delivery_poisoned: bool,
+    locked: bool,
     last_delivery: Option<CommitId>,
     /// Rises with every write of the ledger, and with every run: no restart takes it back.
     ledger_sequence: u64,
@@ -107,6 +109,8 @@ impl Node {
             Input::CommitFailed(commit) => self.commit_failed(commit),
             Input::Faults(link, faults) => self.faults(&link, faults),
             Input::Supply(request, question) => self.supply(request, question),
+            Input::Lock => self.lock(),
+            Input::Unlock => self.unlock(),
             Input::Timer => {}
         }
         while let Some(timer) = self.timers.take_due(self.now.moment) {

@@ -96,6 +96,7 @@ impl Node {
             last_look_up: None,
             unclaimed: BTreeSet::new(),
             delivery_poisoned: false,
+            locked: false,
             last_delivery: None,
             ledger_sequence: incarnation.0.saturating_mul(1 << 32),
             alarms: BTreeMap::new(),

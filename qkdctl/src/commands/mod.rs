@@ -5,6 +5,7 @@ pub(crate) mod explain;
 pub(crate) mod fault;
 pub(crate) mod key;
 pub(crate) mod link;
+pub(crate) mod lock;
 pub(crate) mod net;
 pub(crate) mod pool;
 pub(crate) mod status;

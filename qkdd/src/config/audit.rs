@@ -9,7 +9,7 @@ const FILES_MAX: u64 = 1000;
 
 pub(super) fn read_audit(root: &Section<'_>) -> AuditLimits {
     let (audit, default) = (root.section("audit"), AuditLimits::default());
-    let bytes = audit.quantity("file_size", Unit::Bytes, 65_536.0..=17_179_869_184.0);
+    let bytes = audit.quantity("file_size", Unit::Bytes, 4096.0..=17_179_869_184.0);
     let files = audit.integer("files").filter(|files| {
         let fits = (1..=FILES_MAX).contains(files);
         if !fits {

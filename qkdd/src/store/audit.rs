@@ -130,6 +130,11 @@ impl AuditLog {
         if given.is_empty() { Ok(()) } else { self.append_fields(&given) }
     }
 
+    /// Appends an event of the shell's own; `fields` is JSON without braces.
+    pub(super) fn note(&mut self, fields: &str) -> Result<(), StoreError> {
+        self.append_fields(&[format!("{},{fields}", stamp())])
+    }
+
     fn append_fields(&mut self, given: &[String]) -> Result<(), StoreError> {
         match self.open.state {
             State::Whole => {}

@@ -48,7 +48,7 @@ pub enum DataDirError {
         path: PathBuf,
     },
     /// Not a master key.
-    #[error("the master key {} does not have {MASTER_KEY_BYTES} bytes: restore it, or render the node anew", path.display())]
+    #[error("the master key {} holds neither 64 hex digits nor {MASTER_KEY_BYTES} bytes: restore it, or render the node anew", path.display())]
     MasterKeyLength {
         /// Its file.
         path: PathBuf,

@@ -16,13 +16,16 @@ mod disk_store;
 pub mod error;
 mod files;
 pub mod fresh;
+pub mod locked;
 pub mod marks;
+pub mod master_key;
 pub mod memory_store;
 mod node_state;
 mod seal;
 mod sled_store;
 mod slots;
 mod tables;
+pub mod zeroize;
 
 use qkd_proto::node::effect::{Record, Table};
 use qkd_proto::secret::SecretBytes;
