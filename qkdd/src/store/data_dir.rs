@@ -54,7 +54,7 @@ pub enum DataDirError {
         path: PathBuf,
     },
     /// Not a master key.
-    #[error("the master key {} does not have {MASTER_KEY_BYTES} bytes: restore it, or render the node anew", path.display())]
+    #[error("the master key {} holds neither 64 hex digits nor {MASTER_KEY_BYTES} bytes: restore it, or render the node anew", path.display())]
     MasterKeyLength {
         /// Its file.
         path: PathBuf,
@@ -224,7 +224,7 @@ impl DataDir {
         let (anchor, standing) = self.anchor(master, &parts);
         self.bump(&mut parts, reached)?;
         let NodeState { id, incarnation, generation, .. } = parts.state;
-        let store = DiskStore::new(AuditLog::open(&self.part("audit.log"))?, parts, anchor, lock)?;
+        let store = DiskStore::new(AuditLog::open(&self.root, master, self.options.audit)?, parts, anchor, lock)?;
         let sequence = store.sequence();
         Ok(OpenedData { id, incarnation, generation, sequence, standing, alarms, store: Box::new(store) })
     }
@@ -235,7 +235,7 @@ impl DataDir {
         state.incarnation = Incarnation(state.incarnation.0.saturating_add(1));
         state_file.write(&state)?;
         let NodeState { id, incarnation, generation, .. } = state;
-        let store = EphemeralStore::new(AuditLog::open(&self.part("audit.log"))?, generation, lock);
+        let store = EphemeralStore::new(AuditLog::open(&self.root, master, self.options.audit)?, generation, lock);
         let (sequence, standing) = (store.sequence(), Standing::Unconfirmed);
         let alarms = Vec::new();
         Ok(OpenedData { id, incarnation, generation, sequence, standing, alarms, store: Box::new(store) })
