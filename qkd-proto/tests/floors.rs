@@ -115,6 +115,8 @@ const EXPOSED: &[(&str, &str)] = &[
     ("qkdd/src/store/wrap.rs", "intermediate and data keys are wrapped"),
     ("qkdd/src/store/shred.rs", "the number of a key comes out of its slot"),
     ("qkdd/src/store/ring.rs", "the intermediate key authenticates the head of the ring"),
+    ("qkdd/src/store/anchor.rs", "the anchor's key goes into HMAC"),
+    ("qkdd/src/store/migrate.rs", "numbers come out of records of the first form"),
     ("qkdd/src/store/digest.rs", "the digest's key goes into HMAC"),
     ("qkdd/src/store/slots.rs", "a slot's payload is written and authenticated"),
     ("qkdd/src/store/node_state.rs", "numbers come out of a slot; they hold no key bits"),

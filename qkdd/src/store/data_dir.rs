@@ -297,7 +297,7 @@ impl DataDir {
         if parts.shred.keys().next.is_some() {
             rotation::renew(parts, &mut |_| Ok(()))?;
         } else {
-            parts.marks.write_under(parts.shred.keys().clone())?;
+            parts.marks.settle()?;
             parts.tables.ring().remove_other()?;
         }
         parts.tables.settle()?;
