@@ -28,6 +28,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("ml_kem", &["qkd-proto/src/hybrid.rs"]),
     ("chacha20", &["qkd-proto/src/entropy.rs"]),
     ("subtle", &["qkd-proto/src/crypto.rs"]),
+    ("fuser", &["testnet/src/deep/disk_mount.rs"]),
     ("sled", &["qkdd/src/store/sled_store.rs"]),
     ("libp2p", &["qkdd/src/network/"]),
     ("libp2p_stream", &["qkdd/src/network/"]),
@@ -101,6 +102,7 @@ const EXPOSED: &[(&str, &str)] = &[
     ("qkdd/src/store/tables.rs", "records are sealed and opened"),
     ("qkdd/src/store/digest.rs", "the digest's key goes into HMAC"),
     ("qkdd/src/store/slots.rs", "a slot's payload is written and authenticated"),
+    ("testnet/src/deep/open_data.rs", "records are hashed, so that two opens can be compared"),
     ("qkdd/src/store/node_state.rs", "numbers come out of a slot; they hold no key bits"),
 ];
 

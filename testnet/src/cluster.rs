@@ -62,6 +62,11 @@ impl Cluster {
         self.folder.net()
     }
 
+    /// The programs that its daemons run.
+    pub(crate) fn binaries(&self) -> &Binaries {
+        &self.binaries
+    }
+
     /// Starts every daemon and waits until each answers.
     pub(crate) async fn start(&mut self) -> Result<(), Failed> {
         for daemon in &mut self.daemons {
