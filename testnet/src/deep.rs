@@ -8,8 +8,10 @@ mod damage;
 mod disk_full;
 mod disk_model;
 mod disk_mount;
+mod forms;
 mod history;
 mod kill_loop;
+mod leak;
 mod load;
 pub(crate) mod open_data;
 mod power;
@@ -40,6 +42,9 @@ pub(crate) enum Harness {
     /// A data directory, or a part of it, is put back from an older copy; a node is cloned
     #[value(name = "T5", alias = "t5")]
     T5,
+    /// Keys are looked for where they must not be
+    #[value(name = "T17", alias = "t17")]
+    T17,
     /// The power is cut: what was not synced is lost
     #[value(name = "power")]
     Power,
@@ -99,6 +104,7 @@ pub(crate) async fn run(names: &[Harness], seed: Option<u64>, scale: f64) -> Res
             Harness::T3 => disk_full::run(&plan, &mut report).await?,
             Harness::T4 => corruption::run(&plan, &mut report).await?,
             Harness::T5 => rollback::run(&plan, &mut report).await?,
+            Harness::T17 => leak::run(&plan, &mut report).await?,
             Harness::Power => power::run(&plan, &mut report).await?,
         }
         println!("{name:?} took {:.1} s", started.elapsed().as_secs_f64());
