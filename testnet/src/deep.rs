@@ -13,6 +13,8 @@ mod history;
 mod kill_loop;
 mod leak;
 mod load;
+mod local_user;
+mod loss;
 pub(crate) mod open_data;
 mod power;
 mod privileges;
@@ -45,6 +47,12 @@ pub(crate) enum Harness {
     /// Keys are looked for where they must not be
     #[value(name = "T17", alias = "t17")]
     T17,
+    /// Another user of the machine tries
+    #[value(name = "T19", alias = "t19")]
+    T19,
+    /// A node loses its whole data directory; versions meet
+    #[value(name = "T23", alias = "t23")]
+    T23,
     /// The power is cut: what was not synced is lost
     #[value(name = "power")]
     Power,
@@ -105,6 +113,8 @@ pub(crate) async fn run(names: &[Harness], seed: Option<u64>, scale: f64) -> Res
             Harness::T4 => corruption::run(&plan, &mut report).await?,
             Harness::T5 => rollback::run(&plan, &mut report).await?,
             Harness::T17 => leak::run(&plan, &mut report).await?,
+            Harness::T19 => local_user::run(&mut report).await?,
+            Harness::T23 => loss::run(&plan, &mut report).await?,
             Harness::Power => power::run(&plan, &mut report).await?,
         }
         println!("{name:?} took {:.1} s", started.elapsed().as_secs_f64());
