@@ -10,6 +10,7 @@ use qkd_proto::codec;
 use qkd_proto::id::TransferId;
 use qkd_proto::node::effect::Table;
 use qkd_proto::node::message::{NEIGHBOUR_BYTES_MAX, NEIGHBOUR_VERSION, NeighbourMessage};
+use qkd_proto::node::planted::Defect;
 use qkd_proto::relay::letter;
 use qkd_proto::relay::message::{LETTER_BYTES_MAX, LetterBody, LetterText, RelayMessage};
 use qkd_proto::relay::record::{TransferRecord, TransferState};
@@ -56,7 +57,7 @@ fn lines_of_two_to_eight_nodes_carry_keys_both_ways() {
 #[test]
 fn a_relay_that_alters_bits_is_found_out_and_avoided() {
     let mut rig = Rig::new(4, &[(0, 1), (1, 2), (2, 3), (3, 0)]);
-    rig.sites[1].node.as_mut().expect("it runs").plant_lies();
+    rig.sites[1].node.as_mut().expect("it runs").plant(Defect::AlterPayloads);
     for _ in 0..4 {
         assert!(rig.one_key(0, 2), "the other way is taken");
     }
@@ -67,7 +68,7 @@ fn a_relay_that_alters_bits_is_found_out_and_avoided() {
 #[test]
 fn with_a_lying_relay_on_the_only_way_no_key_is_delivered() {
     let mut rig = Rig::line(3);
-    rig.sites[1].node.as_mut().expect("it runs").plant_lies();
+    rig.sites[1].node.as_mut().expect("it runs").plant(Defect::AlterPayloads);
     assert!(!rig.one_key(0, 2));
     assert!(rig.logged("QKD-2303"));
     assert!(transfers(&rig, 2).iter().all(|(_, state)| *state == TransferState::Voided));

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use qkd_proto::crypto::{IdentityKey, SystemEntropy};
 use qkd_proto::entropy::draw;
-use qkd_proto::id::{BootId, StoreSequence};
+use qkd_proto::id::BootId;
 use qkd_proto::node::effect::Table;
 use qkd_proto::node::gate::Gate;
 use qkd_proto::node::settings::{LinkPlan, NodeSettings, Standing};
@@ -122,7 +122,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
 /// If a part does not start.
 pub async fn run_until(config: Config, stop: CancellationToken) -> Result<(), StartError> {
     let opened = DataDir::open(&config.data_dir, &config.master_key)?;
-    let OpenedData { id, incarnation, store, .. } = opened;
+    let OpenedData { id, incarnation, sequence, store, .. } = opened;
     let settings = NodeSettings {
         id: config.node.clone(),
         identity: IdentityKey::from_seed(&config.identity_key),
@@ -130,8 +130,9 @@ pub async fn run_until(config: Config, stop: CancellationToken) -> Result<(), St
         incarnation,
         boot: BootId(draw(&mut SystemEntropy::new())),
         data_dir: id,
-        sequence: StoreSequence(0),
+        sequence,
         standing: Standing::Anchored,
+        strict: false,
         links: link_plans(&config)?,
         saes: config.saes.iter().map(|sae| sae.id.clone()).collect(),
         self_pair: config.insecure_test.as_ref().is_some_and(|test| test.self_pair),
@@ -160,7 +161,6 @@ pub async fn run_until(config: Config, stop: CancellationToken) -> Result<(), St
 fn load(store: &dyn Store) -> Result<Stored, StoreError> {
     Ok(Stored {
         pools: store.load(Table::Pools)?,
-        pads: store.load(Table::Pads)?,
         marks: store.load(Table::Marks)?,
         transfers: store.load(Table::Transfers)?,
     })

@@ -39,6 +39,8 @@ pub enum Input {
     Faults(LinkId, Vec<String>),
     /// An application asks.
     Supply(RequestId, SupplyRequest),
+    /// The process shall end: the last commits follow, and nothing else.
+    Stop,
     /// The deadline of [`Node::deadline`](super::Node::deadline) has come.
     Timer,
 }

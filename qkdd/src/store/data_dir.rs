@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use qkd_proto::crypto::SystemEntropy;
 use qkd_proto::entropy::draw;
-use qkd_proto::id::{DataDirId, Incarnation};
+use qkd_proto::id::{DataDirId, Incarnation, StoreSequence};
 use qkd_proto::secret::SecretBytes;
 
 use super::access::{DirLock, MASTER_KEY_BYTES, check_private_dir, lock};
@@ -25,9 +25,13 @@ use super::error::StoreError;
 use super::fresh::FRESH_FILE;
 use super::marks::Marks;
 use super::node_state::{NodeState, Phase, StateFile};
+use super::ring::Ring;
+use super::rotation;
+use super::shred::{SHRED_FILE, Shred};
 use super::sled_store::SledStore;
 use super::slots::SlotKey;
 use super::tables::Tables;
+use super::vault::{PAD_FORM, PadForm, Vault};
 use super::{Store, ballast, files, fresh};
 
 /// Why a data directory was not opened.
@@ -81,6 +85,8 @@ pub struct OpenedData {
     pub incarnation: Incarnation,
     /// The number of this open of the same state; 1 says that the directory is new.
     pub generation: u64,
+    /// How often it became durable, over all runs.
+    pub sequence: StoreSequence,
     /// Its records. The directory stays locked until this is dropped.
     pub store: Box<dyn Store + Send>,
 }
@@ -88,6 +94,7 @@ pub struct OpenedData {
 /// A data directory on disk.
 pub struct DataDir {
     root: PathBuf,
+    pads: PadForm,
 }
 
 /// A durable step of an open, for tests that stop there as a kill would.
@@ -147,7 +154,7 @@ impl DataDir {
         let dir = Self::at(path);
         check_private_dir(path)?;
         let _lock = lock(&dir.part("lock"))?;
-        let state = master.map(|master| StateFile::open(&dir.part("state"), SlotKey::new(master)));
+        let state = master.map(|master| StateFile::open(&dir.part("state"), SlotKey::clear(master)));
         let last = state.and_then(Result::ok).map(|(_, state)| state.incarnation);
         let earlier = fresh::read(&dir.part(FRESH_FILE)).ok().flatten();
         fresh::write(&dir.part(FRESH_FILE), last.max(earlier).unwrap_or_default())?;
@@ -155,7 +162,7 @@ impl DataDir {
     }
 
     fn at(path: &Path) -> Self {
-        Self { root: path.to_owned() }
+        Self { root: path.to_owned(), pads: PAD_FORM }
     }
 
     fn part(&self, name: &str) -> PathBuf {
@@ -163,7 +170,7 @@ impl DataDir {
     }
 
     fn holds_something(&self) -> bool {
-        ["state", "store", "marks"].iter().any(|part| self.part(part).symlink_metadata().is_ok())
+        ["state", "store", "marks", SHRED_FILE].iter().any(|part| self.part(part).symlink_metadata().is_ok())
     }
 
     /// Marks go first and state last: a kill in between leaves `FRESH` beside less, never beside a
@@ -171,7 +178,9 @@ impl DataDir {
     fn empty(&self) -> Result<(), StoreError> {
         files::remove_dir(&self.part("marks"))?;
         files::remove_dir(&self.part("store"))?;
-        files::remove_file(&self.part("state"))?;
+        for part in ["ring.0", "ring.1", SHRED_FILE, "state"] {
+            files::remove_file(&self.part(part))?;
+        }
         files::sync_dir(&self.root)
     }
 
@@ -192,9 +201,12 @@ impl DataDir {
         reached(Step::Emptied)?;
         let id = DataDirId(draw(&mut SystemEntropy::new()));
         let state = NodeState { id, generation: 0, incarnation: last, phase: Phase::Open, table_seq: 0 };
-        StateFile::create(&self.part("state"), SlotKey::new(master), &state)?;
+        StateFile::create(&self.part("state"), SlotKey::clear(master), &state)?;
         reached(Step::StateMade)?;
-        Tables::create(SledStore::create(&self.part("store"))?, master, id)?;
+        let shred = Shred::create(&self.part(SHRED_FILE), master, id)?;
+        let ring = Ring::create(&self.root, id, shred.keys().current.clone())?;
+        let vault = Vault::new(master, id, self.pads, ring);
+        Tables::create(SledStore::create(&self.part("store"))?, vault, master, id)?;
         reached(Step::StoreMade)?;
         files::remove_file(&self.part(FRESH_FILE))?;
         files::sync_dir(&self.root)?;
@@ -204,7 +216,7 @@ impl DataDir {
     /// Only what an interrupted first open left may be emptied: state of generation 0, no marks.
     /// State that cannot be read may have been used.
     fn check_unused(&self, master: &SecretBytes) -> Result<(), DataDirError> {
-        let unused = match StateFile::open(&self.part("state"), SlotKey::new(master)) {
+        let unused = match StateFile::open(&self.part("state"), SlotKey::clear(master)) {
             Ok((_, state)) => state.generation == 0 && files::names(&self.part("marks"))?.is_empty(),
             Err(StoreError::Missing { .. }) => !self.holds_something(),
             Err(_) => false,
@@ -215,19 +227,36 @@ impl DataDir {
     /// Checks every part against every other; changes nothing but what the table engine does to its
     /// own files when it opens them.
     fn check(&self, master: &SecretBytes) -> Result<Parts, StoreError> {
-        let (state_file, state) = StateFile::open(&self.part("state"), SlotKey::new(master))?;
-        let marks = Marks::open(&self.part("marks"), state.id, SlotKey::new(master))?;
+        let (state_file, state) = StateFile::open(&self.part("state"), SlotKey::clear(master))?;
+        let shred = Shred::open(&self.part(SHRED_FILE), master, state.id)?;
+        let marks =
+            Marks::open(&self.part("marks"), state.id, SlotKey::sealed(master, state.id, shred.keys().clone()))?;
+        let ring = Ring::open(&self.root, state.id, shred.keys())?;
         let store = self.part("store");
-        let tables = Tables::open(SledStore::open(&store)?, master, state.id)?;
+        let vault = Vault::new(master, state.id, self.pads, ring);
+        let tables = Tables::open(SledStore::open(&store)?, vault, master, state.id)?;
         check_generation(&store, &self.part("state"), tables.generation(), &state)?;
         tables.check_seq(state.table_seq.max(marks.witness()))?;
         tables.check_marks(&marks)?;
-        Ok(Parts { state_file, state, tables, marks })
+        Ok(Parts { state_file, state, shred, tables, marks })
+    }
+
+    /// Ends what a kill interrupted: renewal, removals, and overwriting of what was replaced.
+    fn settle(&self, parts: &mut Parts) -> Result<(), StoreError> {
+        if parts.shred.keys().next.is_some() {
+            rotation::renew(parts, &mut |_| Ok(()))?;
+        } else {
+            parts.marks.write_under(parts.shred.keys().clone())?;
+            parts.tables.ring().remove_other()?;
+        }
+        parts.tables.settle()?;
+        parts.marks.sweep()
     }
 
     /// Makes this open the newest, in state and tables.
     fn bump(&self, mut parts: Parts, lock: DirLock, reached: Reached<'_>) -> Result<OpenedData, DataDirError> {
-        let Parts { state_file, state, tables, marks } = &mut parts;
+        self.settle(&mut parts)?;
+        let Parts { state_file, state, tables, .. } = &mut parts;
         if state.phase == Phase::Open {
             state.generation = state.generation.saturating_add(1);
         }
@@ -240,10 +269,10 @@ impl DataDir {
         (state.phase, state.table_seq) = (Phase::Open, tables.durable_seq());
         state_file.write(state)?;
         reached(Step::StateOpen)?;
-        marks.settle()?;
         let NodeState { id, incarnation, generation, .. } = *state;
         let store = DiskStore::new(AuditLog::open(&self.part("audit.log"))?, parts, lock)?;
-        Ok(OpenedData { id, incarnation, generation, store: Box::new(store) })
+        let sequence = store.sequence();
+        Ok(OpenedData { id, incarnation, generation, sequence, store: Box::new(store) })
     }
 }
 

@@ -8,7 +8,9 @@
 //! clean stop makes both exact, and tells the state file too.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
+use qkd_proto::id::StoreSequence;
 use qkd_proto::node::effect::{Record, Table};
 use qkd_proto::secret::SecretBytes;
 
@@ -17,13 +19,19 @@ use super::audit::AuditLog;
 use super::error::StoreError;
 use super::marks::Marks;
 use super::node_state::{NodeState, StateFile};
+use super::rotation;
+use super::shred::Shred;
 use super::tables::{Change, Tables, holds};
-use super::{Store, check_records};
+use super::{FoundRecord, Store, check_records};
+
+/// How long an intermediate key is in use: what it sealed can be opened by who copied the disk meanwhile.
+const RENEW_EVERY: Duration = Duration::from_secs(3600);
 
 /// The parts of a data directory, checked against each other.
 pub(super) struct Parts {
     pub(super) state_file: StateFile,
     pub(super) state: NodeState,
+    pub(super) shred: Shred,
     pub(super) tables: Tables,
     pub(super) marks: Marks,
 }
@@ -34,6 +42,7 @@ pub(super) struct DiskStore {
     parts: Parts,
     /// Links whose mark is newer than what the tables have seen of it.
     unseen: BTreeSet<Vec<u8>>,
+    renewed: Instant,
     /// Held as long as the store lives, and dropped last: no second process opens the directory.
     _lock: DirLock,
 }
@@ -42,9 +51,14 @@ impl DiskStore {
     /// Puts checked parts together: from here on they witness each other.
     pub(super) fn new(audit: AuditLog, parts: Parts, lock: DirLock) -> Result<Self, StoreError> {
         let unseen = parts.marks.links().cloned().collect();
-        let mut store = Self { audit, parts, unseen, _lock: lock };
+        let mut store = Self { audit, parts, unseen, renewed: Instant::now(), _lock: lock };
         store.write_seen()?;
         Ok(store)
+    }
+
+    /// Of the newest batch of the tables that is durable.
+    pub(super) fn sequence(&self) -> StoreSequence {
+        StoreSequence(self.parts.tables.durable_seq())
     }
 
     /// The changes of a commit to the tables: its own, then what they see of the marks. A mark that
@@ -103,17 +117,43 @@ impl DiskStore {
         state.table_seq = tables.durable_seq();
         state_file.write(state)
     }
+
+    /// Nothing that was consumed can be opened after this, not even from copies of the files that it lay in.
+    fn renew(&mut self) -> Result<(), StoreError> {
+        self.renewed = Instant::now();
+        rotation::renew(&mut self.parts, &mut |_| Ok(()))
+    }
+
+    fn overwrite_replaced(&mut self) -> Result<(), StoreError> {
+        self.parts.marks.settle()?;
+        self.parts.tables.settle()
+    }
 }
 
 impl Store for DiskStore {
-    fn commit(&mut self, records: Vec<Record>) -> Result<(), StoreError> {
+    fn commit(&mut self, records: Vec<Record>) -> Result<StoreSequence, StoreError> {
         check_records(&records)?;
         self.audit.append(&records)?;
         let changes = self.changes(&records);
         if !changes.is_empty() {
             self.parts.tables.apply(&changes)?;
         }
-        self.write_marks(records)
+        self.write_marks(records)?;
+        Ok(self.sequence())
+    }
+
+    fn read(&self, table: Table, keys: Vec<Vec<u8>>) -> Result<Vec<FoundRecord>, StoreError> {
+        let Parts { tables, marks, .. } = &self.parts;
+        let found = keys.into_iter().map(|key| {
+            let value = if table == Table::Marks { marks.get(&key) } else { tables.get(table, &key) };
+            value.map(|value| (key, value))
+        });
+        found.collect()
+    }
+
+    fn settle(&mut self) -> Result<(), StoreError> {
+        self.overwrite_replaced()?;
+        if self.renewed.elapsed() < RENEW_EVERY { Ok(()) } else { self.renew() }
     }
 
     fn load(&self, table: Table) -> Result<Vec<(Vec<u8>, SecretBytes)>, StoreError> {
@@ -127,8 +167,12 @@ impl Store for DiskStore {
 impl Drop for DiskStore {
     /// Best effort: what fails here only leaves the parts less well witnessed, as a kill does.
     fn drop(&mut self) {
-        if let Err(error) = self.write_last_words() {
+        let done = self.write_last_words().and_then(|()| self.overwrite_replaced()).and_then(|()| self.renew());
+        if let Err(error) = done {
             tracing::warn!(%error, "The store could not write its last words");
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -61,7 +61,8 @@ impl StateFile {
     /// Replaces what the file says.
     pub(super) fn write(&mut self, state: &NodeState) -> Result<(), StoreError> {
         self.seq = self.seq.saturating_add(1);
-        self.file.write(&self.key, &slot_of(self.seq, state))
+        self.file.write(&self.key, &slot_of(self.seq, state))?;
+        self.file.settle()
     }
 }
 
