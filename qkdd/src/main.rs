@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use qkdd::daemon::{self, StartError};
-use qkdd::{args::Args, telemetry};
+use qkdd::{args::Args, fail_point, telemetry};
+use rustix::fs::Mode;
+use rustix::process::umask;
 
 fn main() -> ExitCode {
     match start(&Args::parse()) {
@@ -18,6 +20,9 @@ fn main() -> ExitCode {
 }
 
 fn start(args: &Args) -> Result<(), StartError> {
+    fail_point::pass(fail_point::Point::Start);
+    // Libraries make files, too: none of them is for others.
+    umask(Mode::from_raw_mode(0o077));
     if let Some(path) = &args.reset_pools {
         return daemon::reset_pools(path);
     }

@@ -8,6 +8,7 @@ mod damage;
 mod disk_full;
 mod disk_model;
 mod disk_mount;
+mod forensics;
 mod forms;
 mod history;
 mod kill_loop;
@@ -19,6 +20,7 @@ pub(crate) mod open_data;
 mod power;
 mod privileges;
 mod rollback;
+mod shred;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -56,12 +58,15 @@ pub(crate) enum Harness {
     /// The power is cut: what was not synced is lost
     #[value(name = "power")]
     Power,
+    /// What was consumed is looked for on the raw disk
+    #[value(name = "shred")]
+    Shred,
 }
 
 impl Harness {
     /// True if it mounts folders.
     fn mounts(self) -> bool {
-        matches!(self, Self::Power | Self::T3)
+        matches!(self, Self::Power | Self::Shred | Self::T3)
     }
 }
 
@@ -115,6 +120,7 @@ pub(crate) async fn run(names: &[Harness], seed: Option<u64>, scale: f64) -> Res
             Harness::T17 => leak::run(&plan, &mut report).await?,
             Harness::T19 => local_user::run(&mut report).await?,
             Harness::T23 => loss::run(&plan, &mut report).await?,
+            Harness::Shred => shred::run(&plan, &mut report).await?,
             Harness::Power => power::run(&plan, &mut report).await?,
         }
         println!("{name:?} took {:.1} s", started.elapsed().as_secs_f64());

@@ -10,6 +10,7 @@ use qkd_proto::node::effect::{Record, Table};
 
 use super::error::StoreError;
 use super::{files, seal};
+use crate::fail_point::{self, Point};
 
 /// Longest audit line, in bytes.
 pub const LINE_BYTES_MAX: usize = 64 << 10;
@@ -61,8 +62,10 @@ impl AuditLog {
         if std::mem::replace(&mut self.torn, true) {
             text.insert(0, b'\n');
         }
-        let written = self.file.write_all(&text).and_then(|()| self.file.sync_data());
-        written.map_err(StoreError::io("append to", &self.path))?;
+        self.file.write_all(&text).map_err(StoreError::io("append to", &self.path))?;
+        fail_point::pass(Point::AuditWritten);
+        self.file.sync_data().map_err(StoreError::io("append to", &self.path))?;
+        fail_point::pass(Point::AuditSynced);
         self.torn = false;
         Ok(())
     }

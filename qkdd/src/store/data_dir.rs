@@ -33,6 +33,7 @@ use super::slots::SlotKey;
 use super::tables::Tables;
 use super::vault::{PAD_FORM, PadForm, Vault};
 use super::{Store, ballast, files, fresh};
+use crate::fail_point::{self, Point};
 
 /// Why a data directory was not opened.
 #[derive(Debug, thiserror::Error)]
@@ -152,6 +153,7 @@ impl DataDir {
     /// If the directory is in use or exposed to others, or the disk fails; then it can be repeated.
     pub fn reset(path: &Path, master: Option<&SecretBytes>) -> Result<(), DataDirError> {
         let dir = Self::at(path);
+        files::make_dir(path)?;
         check_private_dir(path)?;
         let _lock = lock(&dir.part("lock"))?;
         let state = master.map(|master| StateFile::open(&dir.part("state"), SlotKey::clear(master)));
@@ -263,14 +265,17 @@ impl DataDir {
         state.incarnation = Incarnation(state.incarnation.0.saturating_add(1));
         (state.phase, state.table_seq) = (Phase::Opening, tables.durable_seq());
         state_file.write(state)?;
+        fail_point::pass(Point::StateOpening);
         reached(Step::StateOpening)?;
         tables.set_generation(state.generation)?;
+        fail_point::pass(Point::StoreBumped);
         reached(Step::StoreBumped)?;
         (state.phase, state.table_seq) = (Phase::Open, tables.durable_seq());
         state_file.write(state)?;
+        fail_point::pass(Point::StateOpen);
         reached(Step::StateOpen)?;
         let NodeState { id, incarnation, generation, .. } = *state;
-        let store = DiskStore::new(AuditLog::open(&self.part("audit.log"))?, parts, lock)?;
+        let store = DiskStore::new(AuditLog::open(&self.part("audit.log"))?, parts, self.part("ballast"), lock)?;
         let sequence = store.sequence();
         Ok(OpenedData { id, incarnation, generation, sequence, store: Box::new(store) })
     }

@@ -8,6 +8,7 @@
 //! clean stop makes both exact, and tells the state file too.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use qkd_proto::id::StoreSequence;
@@ -16,6 +17,7 @@ use qkd_proto::secret::SecretBytes;
 
 use super::access::DirLock;
 use super::audit::AuditLog;
+use super::ballast;
 use super::error::StoreError;
 use super::marks::Marks;
 use super::node_state::{NodeState, StateFile};
@@ -23,6 +25,7 @@ use super::rotation;
 use super::shred::Shred;
 use super::tables::{Change, Tables, holds};
 use super::{FoundRecord, Store, check_records};
+use crate::fail_point::{self, Point};
 
 /// How long an intermediate key is in use: what it sealed can be opened by who copied the disk meanwhile.
 const RENEW_EVERY: Duration = Duration::from_secs(3600);
@@ -43,15 +46,17 @@ pub(super) struct DiskStore {
     /// Links whose mark is newer than what the tables have seen of it.
     unseen: BTreeSet<Vec<u8>>,
     renewed: Instant,
+    /// The file that keeps room for a start on a full disk.
+    ballast: PathBuf,
     /// Held as long as the store lives, and dropped last: no second process opens the directory.
     _lock: DirLock,
 }
 
 impl DiskStore {
     /// Puts checked parts together: from here on they witness each other.
-    pub(super) fn new(audit: AuditLog, parts: Parts, lock: DirLock) -> Result<Self, StoreError> {
+    pub(super) fn new(audit: AuditLog, parts: Parts, ballast: PathBuf, lock: DirLock) -> Result<Self, StoreError> {
         let unseen = parts.marks.links().cloned().collect();
-        let mut store = Self { audit, parts, unseen, renewed: Instant::now(), _lock: lock };
+        let mut store = Self { audit, parts, unseen, renewed: Instant::now(), ballast, _lock: lock };
         store.write_seen()?;
         Ok(store)
     }
@@ -112,6 +117,7 @@ impl DiskStore {
     }
 
     fn write_last_words(&mut self) -> Result<(), StoreError> {
+        fail_point::pass(Point::LastWords);
         self.write_seen()?;
         let Parts { state_file, state, tables, .. } = &mut self.parts;
         state.table_seq = tables.durable_seq();
@@ -125,13 +131,17 @@ impl DiskStore {
     }
 
     fn overwrite_replaced(&mut self) -> Result<(), StoreError> {
+        fail_point::pass(Point::SettleBegins);
         self.parts.marks.settle()?;
-        self.parts.tables.settle()
+        self.parts.tables.settle()?;
+        fail_point::pass(Point::SettleEnds);
+        Ok(())
     }
 }
 
 impl Store for DiskStore {
     fn commit(&mut self, records: Vec<Record>) -> Result<StoreSequence, StoreError> {
+        fail_point::pass(Point::CommitBegins);
         check_records(&records)?;
         self.audit.append(&records)?;
         let changes = self.changes(&records);
@@ -139,6 +149,7 @@ impl Store for DiskStore {
             self.parts.tables.apply(&changes)?;
         }
         self.write_marks(records)?;
+        fail_point::pass(Point::CommitEnds);
         Ok(self.sequence())
     }
 
@@ -153,6 +164,7 @@ impl Store for DiskStore {
 
     fn settle(&mut self) -> Result<(), StoreError> {
         self.overwrite_replaced()?;
+        ballast::keep_again(&self.ballast);
         if self.renewed.elapsed() < RENEW_EVERY { Ok(()) } else { self.renew() }
     }
 

@@ -13,6 +13,7 @@ pub mod committer;
 pub mod data_dir;
 mod digest;
 mod disk_store;
+mod engine_panic;
 pub mod error;
 mod files;
 pub mod fresh;

@@ -166,7 +166,6 @@ fn sabotages() -> Vec<(String, &'static str, String)> {
         all.push((format!("a pipe in place of {name}"), name, format!("rm {name}; mkfifo -m 600 {name}")));
     }
     all.push(("data open to others".into(), "data", "chmod 755 data".into()));
-    all.push(("data of another user".into(), "data", format!("chown {NOBODY} data")));
     for name in ["data/state", "data/audit.log", "data/store/db", "data/marks/alice-bob.mark"] {
         let word = name.rsplit('/').next().unwrap_or(name);
         let word = if word == "db" { "store" } else { word };

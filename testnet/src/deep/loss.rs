@@ -2,7 +2,8 @@
 //! three rounds for each node. Out: how the node came back. Always: without its state a node refuses to
 //! start; one command lets it join again, and nothing is used or handed out twice.
 
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::copies::remove;
@@ -53,9 +54,7 @@ async fn lose(load: &mut Load, i: usize, folder: bool) -> Result<Result<String, 
     let data = load.cluster.daemons[i].data_dir();
     remove(&data)?;
     if !folder {
-        std::fs::create_dir(&data).map_err(|error| Failed::file(&data, error))?;
-        let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-        std::fs::set_permissions(&data, private).map_err(|error| Failed::file(&data, error))?;
+        make_private(&data)?;
     }
     load.cluster.start_one(i)?;
     let started = load.cluster.await_answer(i).await.is_ok();
@@ -66,6 +65,10 @@ async fn lose(load: &mut Load, i: usize, folder: bool) -> Result<Result<String, 
     }
     let back = Instant::now();
     if let Err(failed) = reset(&load.cluster.binaries().qkdctl, &load.cluster.daemons[i].node.config) {
+        make_private(&data)?;
+        reset(&load.cluster.binaries().qkdctl, &load.cluster.daemons[i].node.config)?;
+        load.cluster.start_one(i)?;
+        load.cluster.await_answer(i).await?;
         return Ok(Err(format!("refused with {words:?}, but one command does not bring it back: {failed}")));
     }
     load.cluster.start_one(i)?;
@@ -79,6 +82,11 @@ async fn lose(load: &mut Load, i: usize, folder: bool) -> Result<Result<String, 
             Err(format!("fresh key: {fresh:?}; {again} keys handed out again; names the command: {says} ({words:?})"))
         }
     })
+}
+
+fn make_private(dir: &Path) -> Result<(), Failed> {
+    std::fs::create_dir_all(dir).map_err(|error| Failed::file(dir, error))?;
+    std::fs::set_permissions(dir, PermissionsExt::from_mode(0o700)).map_err(|error| Failed::file(dir, error))
 }
 
 /// The previous daemon's directory under the new one, and back: each opens it or refuses it in words.
