@@ -109,6 +109,7 @@ const EXPOSED: &[(&str, &str)] = &[
     ("qkdd/src/store/digest.rs", "the digest's key goes into HMAC"),
     ("qkdd/src/store/slots.rs", "a slot's payload is written and authenticated"),
     ("testnet/src/deep/forensics.rs", "a thief opens what a raw disk still holds"),
+    ("testnet/src/deep/shred.rs", "records are searched for keys that were consumed"),
     ("testnet/src/deep/open_data.rs", "records are hashed, so that two opens can be compared"),
     ("qkdd/src/store/node_state.rs", "numbers come out of a slot; they hold no key bits"),
 ];

@@ -2,6 +2,7 @@
 //! check and the count on the last line. Always: the seed of the random choices is told; a harness that
 //! plants a bug fails if it is not found.
 
+mod clocks;
 mod copies;
 mod corruption;
 mod damage;
@@ -21,6 +22,7 @@ mod power;
 mod privileges;
 mod rollback;
 mod shred;
+mod soak;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -46,6 +48,12 @@ pub(crate) enum Harness {
     /// A data directory, or a part of it, is put back from an older copy; a node is cloned
     #[value(name = "T5", alias = "t5")]
     T5,
+    /// Clocks jump
+    #[value(name = "T13", alias = "t13")]
+    T13,
+    /// A network runs for long under load
+    #[value(name = "T16", alias = "t16")]
+    T16,
     /// Keys are looked for where they must not be
     #[value(name = "T17", alias = "t17")]
     T17,
@@ -117,6 +125,8 @@ pub(crate) async fn run(names: &[Harness], seed: Option<u64>, scale: f64) -> Res
             Harness::T3 => disk_full::run(&plan, &mut report).await?,
             Harness::T4 => corruption::run(&plan, &mut report).await?,
             Harness::T5 => rollback::run(&plan, &mut report).await?,
+            Harness::T13 => clocks::run(&plan, &mut report).await?,
+            Harness::T16 => soak::run(&plan, &mut report).await?,
             Harness::T17 => leak::run(&plan, &mut report).await?,
             Harness::T19 => local_user::run(&mut report).await?,
             Harness::T23 => loss::run(&plan, &mut report).await?,

@@ -68,6 +68,17 @@ pub(super) fn one(folder: &Path, random: &mut SeededEntropy) -> Result<String, F
     }
 }
 
+/// Loses the end of the table engine's log, as a torn write would.
+pub(super) fn end_of_log(folder: &Path) -> Result<String, Failed> {
+    let path = folder.join("store/db");
+    let mut bytes = fs::read(&path).map_err(|error| Failed::file(&path, error))?;
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap_or(0);
+    let at = end / PAGE * PAGE;
+    bytes[at..].fill(0);
+    fs::write(&path, &bytes).map_err(|error| Failed::file(&path, error))?;
+    Ok(format!("store/db: the end of the log from {at} lost"))
+}
+
 fn kind(random: &mut SeededEntropy) -> Kind {
     let mut at = random.below(KINDS.iter().map(|(_, share)| share).sum());
     for (kind, share) in KINDS {

@@ -13,7 +13,7 @@ use crate::error::Failed;
 /// Tables whose records are read.
 const TABLES: [Table; 4] = [Table::Pools, Table::Pads, Table::Marks, Table::Transfers];
 
-/// Prints the digest; what is refused goes to stderr.
+/// Prints generation, sequence, count and digest; what is refused goes to stderr.
 pub(crate) fn print(config: &Path) -> Result<bool, Failed> {
     let config = Config::load(config).map_err(|error| Failed::new(error.to_string()))?;
     let opened = DataDir::open(&config.data_dir, &config.master_key).map_err(|error| Failed::new(error.to_string()))?;
@@ -26,6 +26,6 @@ pub(crate) fn print(config: &Path) -> Result<bool, Failed> {
         }
     }
     let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    println!("{} {records} {digest}", opened.generation);
+    println!("{} {} {records} {digest}", opened.generation, opened.sequence.0);
     Ok(true)
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use qkd_proto::node::effect::Table;
 use qkd_proto::secret::SecretBytes;
 use rustix::process::Signal;
 
@@ -173,10 +174,10 @@ fn look(load: &Load, i: usize, image: &Image, keys: &[Vec<u8>]) -> Result<Result
     let links: Vec<String> = config.links.iter().map(|link| link.name.to_string()).collect();
     let opened = forensics::read(&bytes, &config.master_key, &links);
     let plain = Forms::of(keys).find(&bytes).len();
-    let records = live_records(load, i, &config.master_key)?;
+    let (records, held) = live_records(load, i, &config.master_key, &Forms::of(keys))?;
     let marks = opened.marks.values().map(std::collections::BTreeSet::len).max().unwrap_or(0);
     let text = format!(
-        "{} MiB: {plain} keys in any form; {} intermediate key(s); {} data keys for {records} records; {marks} mark(s) a link",
+        "{} MiB: {plain} keys in any form, {held} in records of now; {} intermediate key(s); {} data keys for {records} records; {marks} mark(s) a link",
         bytes.len() >> 20,
         opened.wraps.len(),
         opened.data_keys.len()
@@ -184,22 +185,27 @@ fn look(load: &Load, i: usize, image: &Image, keys: &[Vec<u8>]) -> Result<Result
     if opened.wraps.is_empty() || opened.marks.is_empty() || opened.data_keys.is_empty() {
         return Ok(Err(format!("the thief is blind: {text}")));
     }
-    Ok(if plain == 0 && opened.data_keys.len() <= records && marks == 1 { Ok(text) } else { Err(text) })
+    Ok(if plain == 0 && held == 0 && opened.data_keys.len() <= records && marks == 1 { Ok(text) } else { Err(text) })
 }
 
-/// How many records have a data key of their own, by opening a copy of the directory.
-fn live_records(load: &Load, i: usize, master: &SecretBytes) -> Result<usize, Failed> {
+/// How many records have a data key of their own, and how many consumed keys they hold, by opening a copy of
+/// the directory.
+fn live_records(load: &Load, i: usize, master: &SecretBytes, forms: &Forms) -> Result<(usize, usize), Failed> {
     let data = load.cluster.daemons[i].data_dir();
     let opened = data.with_file_name("data-opened");
     remove(&opened)?;
     copy(&data, &opened)?;
-    let store = qkdd::store::data_dir::DataDir::open(&opened, master).map_err(|error| Failed::new(error.to_string()))?;
-    let count = |table| store.store.load(table).map(|records| records.len());
-    let pools = count(qkd_proto::node::effect::Table::Pools).map_err(|error| Failed::new(error.to_string()))?;
-    let transfers = count(qkd_proto::node::effect::Table::Transfers).map_err(|error| Failed::new(error.to_string()))?;
+    let store =
+        qkdd::store::data_dir::DataDir::open(&opened, master).map_err(|error| Failed::new(error.to_string()))?;
+    let (mut records, mut held) = (0, 0);
+    for table in [Table::Pools, Table::Transfers] {
+        let all = store.store.load(table).map_err(|error| Failed::new(error.to_string()))?;
+        records += all.len();
+        held += all.iter().map(|(_, record)| forms.find(record.expose()).len()).sum::<usize>();
+    }
     drop(store);
     remove(&opened)?;
-    Ok(pools + transfers)
+    Ok((records, held))
 }
 
 fn caught(seen: Result<String, String>) -> Result<String, String> {
