@@ -119,7 +119,7 @@ fn message(dice: &mut SeededEntropy, rig: &Rig, nonce: [Option<Nonce>; 2]) -> Ne
         6 => pool(PoolMessage::ReserveAck { nonce, to: number(dice) }),
         11 if dice.below(2) == 0 => pool(PoolMessage::HeartbeatAck { nonce, records: records(dice) }),
         11 => pool(PoolMessage::Heartbeat { nonce, records: records(dice) }),
-        7 => pool(PoolMessage::Grant { offset: number(dice), length: number(dice), index: number(dice) }),
+        7 => pool(PoolMessage::Grant { nonce, offset: number(dice), length: number(dice) }),
         10 => pool(PoolMessage::BlockResume { block: block(dice, rig), heard: number(dice) as u32 }),
         8 => pool(PoolMessage::Hello(SignedHello { text: bytes(dice, 300), signature: Signature([1; 64]) })),
         9 => {

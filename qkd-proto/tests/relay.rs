@@ -111,6 +111,27 @@ fn traffic_in_one_direction_never_starves() {
     }
 }
 
+/// No block comes any more: what one direction has too much of goes to the other.
+#[test]
+fn unused_bytes_go_to_the_direction_that_runs_dry() {
+    for (master, slave) in [(0, 1), (1, 0)] {
+        let mut rig = Rig::line(2);
+        rig.run_for(Duration::from_secs(20));
+        rig.device_fails = true;
+        rig.run_for(Duration::from_secs(2));
+        let (own, other) = rig.stored(master, 0);
+        let mut relayed = 0;
+        while relayed < own + other {
+            let id = rig.enc(master, slave, 40);
+            rig.run_for(Duration::from_millis(600));
+            let Some(SupplyAnswer::Keys(keys)) = rig.answers.remove(&id) else { break };
+            relayed += 32 * keys.len() as u64;
+        }
+        println!("{master} to {slave}: {own} + {other} bytes, {relayed} relayed");
+        assert!(relayed > own + other / 4, "of {own} own and {other} other bytes {relayed} were relayed");
+    }
+}
+
 /// The origin (0) or the target (2) crashes when the other one's transfer is in `state`.
 fn crash_in(state: TransferState, who: usize) {
     let mut rig = Rig::line(3);

@@ -12,7 +12,7 @@ use qkd_proto::entropy::draw;
 use qkd_proto::id::BootId;
 use qkd_proto::node::effect::Table;
 use qkd_proto::node::gate::Gate;
-use qkd_proto::node::settings::{LinkPlan, NodeSettings, Standing};
+use qkd_proto::node::settings::{LinkPlan, NodeSettings};
 use qkd_proto::node::{Node, RestoreError, Stored};
 use qkd_proto::relay::directory;
 use qkd_proto::secret::SecretBytes;
@@ -23,7 +23,7 @@ use crate::api::control_socket::{self, ControlSocket};
 use crate::api::handle::{NodeHandle, Question};
 use crate::api::key_socket::{self, KeySocket, KeySocketOptions};
 use crate::api::metrics::MetricsSocket;
-use crate::config::{Config, ConfigFaults};
+use crate::config::{Config, ConfigFaults, StoreSettings};
 use crate::device::{self, Device, DeviceSetup, PlanError};
 use crate::driver::{Clock, Driver, Sources};
 use crate::faults::Faults;
@@ -32,9 +32,11 @@ use crate::network::{Network, NetworkError, NetworkSettings};
 use crate::pad_ledger::PadLedger;
 use crate::shutdown;
 use crate::store::Store;
+use crate::store::anchor;
 use crate::store::committer::Committer;
 use crate::store::data_dir::{DataDir, DataDirError, OpenedData};
 use crate::store::error::StoreError;
+use crate::store::options::StoreOptions;
 
 /// Questions that wait for the node, at most.
 const QUESTIONS_MAX: usize = 4096;
@@ -84,6 +86,7 @@ pub enum StartError {
 pub fn check(path: &Path) -> Result<Config, StartError> {
     let config = Config::load(path)?;
     device_setups(&config)?;
+    store_options(&config)?;
     KeySocket::check(&config.supply).map_err(key_socket::StartError::from)?;
     Ok(config)
 }
@@ -95,6 +98,12 @@ pub fn check(path: &Path) -> Result<Config, StartError> {
 pub fn reset_pools(path: &Path) -> Result<(), StartError> {
     let config = Config::load(path)?;
     Ok(DataDir::reset(&config.data_dir, Some(&config.master_key))?)
+}
+
+fn store_options(config: &Config) -> Result<StoreOptions, DataDirError> {
+    let StoreSettings { anchor_dir, profile, strict } = &config.store;
+    let anchor_dir = anchor::place(anchor_dir, &config.control_socket)?;
+    Ok(StoreOptions { anchor_dir, profile: *profile, strict: *strict })
 }
 
 fn link_plans(config: &Config) -> Result<Vec<LinkPlan>, PlanError> {
@@ -121,8 +130,9 @@ pub async fn run(config: Config) -> Result<(), StartError> {
 /// # Errors
 /// If a part does not start.
 pub async fn run_until(config: Config, stop: CancellationToken) -> Result<(), StartError> {
-    let opened = DataDir::open(&config.data_dir, &config.master_key)?;
-    let OpenedData { id, incarnation, sequence, store, .. } = opened;
+    let opened = DataDir::open_with(&config.data_dir, &config.master_key, store_options(&config)?)?;
+    let OpenedData { id, incarnation, sequence, standing, alarms, store, .. } = opened;
+    alarms.iter().for_each(|text| tracing::warn!("Alarm {text}"));
     let settings = NodeSettings {
         id: config.node.clone(),
         identity: IdentityKey::from_seed(&config.identity_key),
@@ -131,8 +141,8 @@ pub async fn run_until(config: Config, stop: CancellationToken) -> Result<(), St
         boot: BootId(draw(&mut SystemEntropy::new())),
         data_dir: id,
         sequence,
-        standing: Standing::Anchored,
-        strict: false,
+        standing,
+        strict: config.store.strict,
         links: link_plans(&config)?,
         saes: config.saes.iter().map(|sae| sae.id.clone()).collect(),
         self_pair: config.insecure_test.as_ref().is_some_and(|test| test.self_pair),

@@ -37,6 +37,8 @@ pub enum Point {
     RingSynced,
     /// All of a commit is durable, and nobody was told.
     CommitEnds,
+    /// The anchor knows of it, too.
+    AnchorTold,
     /// What was replaced is about to be overwritten.
     SettleBegins,
     /// It is overwritten.
@@ -63,7 +65,7 @@ pub enum Point {
 
 impl Point {
     /// Every one.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::Start,
         Self::StateOpening,
         Self::StoreBumped,
@@ -80,6 +82,7 @@ impl Point {
         Self::RingWritten,
         Self::RingSynced,
         Self::CommitEnds,
+        Self::AnchorTold,
         Self::SettleBegins,
         Self::SettleEnds,
         Self::RenewalAnnounced,

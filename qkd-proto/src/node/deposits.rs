@@ -69,6 +69,7 @@ impl Node {
         link.last_commit = Some(commit);
         self.send_pool(id, Some(commit), answer);
         self.replenish(id);
+        self.grant(id);
         self.advertise_soon(super::advertise::LEVEL_GAP);
     }
 
@@ -85,6 +86,7 @@ impl Node {
         self.replenish(id);
         self.advertise_soon(super::advertise::LEVEL_GAP);
         self.offer_next(id);
+        self.grant(id);
     }
 
     /// Transmitter: the next key may be offered, and the next block may start.

@@ -144,7 +144,7 @@ impl Node {
             PoolMessage::ReserveAck { nonce, to } => self.reserved(id, nonce, to),
             PoolMessage::Heartbeat { nonce, records } => self.heartbeat_heard(id, nonce, records),
             PoolMessage::HeartbeatAck { nonce, records } => self.heartbeat_remembered(id, nonce, records),
-            PoolMessage::Grant { .. } => self.drop_link(id, "grants are not part of this version"),
+            PoolMessage::Grant { nonce, offset, length } => self.grant_heard(id, nonce, offset, length),
         }
     }
 

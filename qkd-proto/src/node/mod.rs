@@ -10,6 +10,7 @@ mod deposits;
 pub mod effect;
 mod explain;
 pub mod gate;
+mod grants;
 mod hops;
 pub mod input;
 mod letters;

@@ -112,6 +112,7 @@ impl Node {
         }
         let after = self.links.get(id).and_then(|link| link.last_commit);
         self.send_pool(id, after, PoolMessage::ReserveAck { nonce, to });
+        self.grant(id);
     }
 
     /// The neighbour has recorded a reservation of this end.
@@ -129,6 +130,7 @@ impl Node {
         }
         self.timers.stop(&Timer::Reservation(id.clone()));
         self.replenish(id);
+        self.grant(id);
         self.advertise_soon(super::advertise::LEVEL_GAP);
     }
 

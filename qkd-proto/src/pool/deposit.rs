@@ -57,11 +57,25 @@ impl LinkKeyPool {
 
     /// Keeps a distilled key until its deposit is agreed.
     pub fn distilled(&mut self, block: BlockId, key: SecretKey) {
+        self.keep(block, key.into_bits().into_bytes());
+    }
+
+    fn keep(&mut self, block: BlockId, bytes: SecretBytes) {
         self.distilled.retain(|waiting| waiting.block != block);
         if self.distilled.len() == DISTILLED_MAX {
             self.distilled.pop_front();
         }
-        self.distilled.push_back(Distilled { block, bytes: key.into_bits().into_bytes() });
+        self.distilled.push_back(Distilled { block, bytes });
+    }
+
+    /// Keeps bytes that one end has given away, until their deposit is agreed.
+    pub fn granted(&mut self, block: BlockId, bytes: SecretBytes) {
+        self.keep(block, bytes);
+    }
+
+    /// True while a key waits for its deposit to be agreed.
+    pub fn is_depositing(&self) -> bool {
+        self.unanswered.is_some() || !self.distilled.is_empty()
     }
 
     /// Transmitter: deposits `block`'s key and says where. Whole pad blocks go to the direction that

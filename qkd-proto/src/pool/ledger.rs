@@ -267,6 +267,15 @@ impl Ledger {
         Some(self.take(start, length))
     }
 
+    /// Gives up to `length` bytes away, in whole blocks: they are never handed out here. A begun block is burnt.
+    pub fn give(&mut self, length: u64) -> Option<LinkKey> {
+        let first = self.next.div_ceil(BLOCK);
+        let end = (self.acknowledged / BLOCK).min(self.usable).min(self.opened);
+        let held = (first..end).take_while(|index| self.blocks.contains_key(index)).count() as u64;
+        let blocks = held.min(length / BLOCK);
+        (blocks > 0).then(|| self.take(first * BLOCK, blocks * BLOCK))
+    }
+
     /// Hands out the `length` bytes at `offset`, which the neighbour allocated.
     ///
     /// # Errors

@@ -171,11 +171,11 @@ pub enum PoolMessage {
     },
     /// Owner: these own bytes were reserved, acknowledged and are given away.
     Grant {
+        /// The owner's half of the link session.
+        nonce: Nonce,
         /// First byte in the owner's direction.
         offset: u64,
         /// Number of bytes.
         length: u64,
-        /// Index in the listener's direction.
-        index: u64,
     },
 }

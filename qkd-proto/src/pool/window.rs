@@ -37,7 +37,8 @@ impl Window {
         }
         let horizon = round_trip.unwrap_or_default().max(HORIZON).as_secs_f64();
         let block = PAD_BLOCK_BYTES as u64;
-        let bytes = ((self.bytes_per_s * horizon) as u64).max(self.wanted).clamp(block, WINDOW_BYTES);
+        let wanted = std::mem::take(&mut self.wanted);
+        let bytes = ((self.bytes_per_s * horizon) as u64).max(wanted).clamp(block, WINDOW_BYTES);
         bytes.div_ceil(block) * block
     }
 }

@@ -10,6 +10,7 @@ mod module;
 mod read;
 mod secret_file;
 mod section;
+mod store;
 mod unit;
 
 use std::net::SocketAddr;
@@ -19,6 +20,8 @@ use qkd_proto::crypto::PublicKey;
 use qkd_proto::id::{NodeId, SaeId};
 use qkd_proto::secret::SecretBytes;
 use qkd_proto::topology::Roster;
+
+use crate::store::options::{AnchorDir, Profile};
 
 pub use device::DeviceSettings;
 pub use fault::{ConfigFaults, Fault};
@@ -43,6 +46,8 @@ pub struct Config {
     pub master_key: SecretBytes,
     /// Where the state lies.
     pub data_dir: PathBuf,
+    /// How the state is kept.
+    pub store: StoreSettings,
     /// Where the overlay listens.
     pub overlay_listen: SocketAddr,
     /// The key socket.
@@ -59,6 +64,17 @@ pub struct Config {
     pub saes: Vec<SaeSettings>,
     /// Switches for tests, if acknowledged.
     pub insecure_test: Option<InsecureTest>,
+}
+
+/// How the state is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct StoreSettings {
+    /// Where the witness lies that no older copy of the state was put back.
+    pub anchor_dir: AnchorDir,
+    /// What outlives the process.
+    pub profile: Profile,
+    /// Whether a file system that keeps what is overwritten is refused.
+    pub strict: bool,
 }
 
 /// Settings of the ETSI GS QKD 014 interface.

@@ -15,7 +15,9 @@ use toml::de::DeTable;
 use super::fault::FaultList;
 use super::secret_file::{FILE_BYTES_MAX, check_private, hex_bytes, read_secret};
 use super::section::{Section, line_at};
-use super::{Config, ConfigFaults, InsecureTest, LinkSettings, SOCKET_PATH_BYTES_MAX, SaeSettings, SupplySettings};
+use super::{
+    Config, ConfigFaults, InsecureTest, LinkSettings, SOCKET_PATH_BYTES_MAX, SaeSettings, SupplySettings, store,
+};
 
 /// Most links of one node.
 const LINKS_MAX: usize = 256;
@@ -84,6 +86,7 @@ impl Reader<'_> {
         let identity_key = self.secret(root, "identity_key", &self.path_or(root, "identity_key", "identity.key"));
         let master_key = self.secret(root, "master_key", &self.path_or(root, "master_key", "master.key"));
         let data_dir = self.path_or(root, "data_dir", "data");
+        let store = store::read(self, root);
         let overlay_listen = read_overlay(root);
         let supply = self.supply(root);
         let control_socket = self.control_socket(root);
@@ -103,6 +106,7 @@ impl Reader<'_> {
             identity_key: identity_key?,
             master_key: master_key?,
             data_dir,
+            store,
             overlay_listen: overlay_listen?,
             supply: supply?,
             control_socket: control_socket?,

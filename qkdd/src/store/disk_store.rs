@@ -16,6 +16,7 @@ use qkd_proto::node::effect::{Record, Table};
 use qkd_proto::secret::SecretBytes;
 
 use super::access::DirLock;
+use super::anchor::{Anchor, Progress};
 use super::audit::AuditLog;
 use super::ballast;
 use super::error::StoreError;
@@ -39,10 +40,20 @@ pub(super) struct Parts {
     pub(super) marks: Marks,
 }
 
+impl Parts {
+    /// How far the store is.
+    pub(super) fn progress(&self) -> Progress {
+        let seq_of = |link: &Vec<u8>| (link.clone(), self.marks.seq(link).unwrap_or(0));
+        let marks = self.marks.links().map(seq_of).collect();
+        Progress { sequence: self.tables.durable_seq(), generation: self.state.generation, marks }
+    }
+}
+
 /// The open store of a data directory.
 pub(super) struct DiskStore {
     audit: AuditLog,
     parts: Parts,
+    anchor: Option<Anchor>,
     /// Links whose mark is newer than what the tables have seen of it.
     unseen: BTreeSet<Vec<u8>>,
     renewed: Instant,
@@ -54,10 +65,17 @@ pub(super) struct DiskStore {
 
 impl DiskStore {
     /// Puts checked parts together: from here on they witness each other.
-    pub(super) fn new(audit: AuditLog, parts: Parts, ballast: PathBuf, lock: DirLock) -> Result<Self, StoreError> {
+    pub(super) fn new(
+        audit: AuditLog,
+        parts: Parts,
+        anchor: Option<Anchor>,
+        ballast: PathBuf,
+        lock: DirLock,
+    ) -> Result<Self, StoreError> {
         let unseen = parts.marks.links().cloned().collect();
-        let mut store = Self { audit, parts, unseen, renewed: Instant::now(), ballast, _lock: lock };
+        let mut store = Self { audit, parts, anchor, unseen, renewed: Instant::now(), ballast, _lock: lock };
         store.write_seen()?;
+        store.tell_anchor();
         Ok(store)
     }
 
@@ -116,6 +134,24 @@ impl DiskStore {
         }
     }
 
+    fn write(&mut self, records: Vec<Record>) -> Result<(), StoreError> {
+        self.audit.append(&records)?;
+        let changes = self.changes(&records);
+        if !changes.is_empty() {
+            self.parts.tables.apply(&changes)?;
+        }
+        self.write_marks(records)
+    }
+
+    /// What is durable counts, whether or not all of its commit is.
+    fn tell_anchor(&mut self) {
+        let Some(anchor) = &mut self.anchor else { return };
+        if let Err(error) = anchor.write(&self.parts.progress()) {
+            tracing::warn!(%error, "The anchor is given up: after the next start a neighbour has to vouch for the pools");
+            self.anchor.take().into_iter().for_each(Anchor::remove);
+        }
+    }
+
     fn write_last_words(&mut self) -> Result<(), StoreError> {
         fail_point::pass(Point::LastWords);
         self.write_seen()?;
@@ -143,14 +179,11 @@ impl Store for DiskStore {
     fn commit(&mut self, records: Vec<Record>) -> Result<StoreSequence, StoreError> {
         fail_point::pass(Point::CommitBegins);
         check_records(&records)?;
-        self.audit.append(&records)?;
-        let changes = self.changes(&records);
-        if !changes.is_empty() {
-            self.parts.tables.apply(&changes)?;
-        }
-        self.write_marks(records)?;
+        let done = self.write(records);
         fail_point::pass(Point::CommitEnds);
-        Ok(self.sequence())
+        self.tell_anchor();
+        fail_point::pass(Point::AnchorTold);
+        done.map(|()| self.sequence())
     }
 
     fn read(&self, table: Table, keys: Vec<Vec<u8>>) -> Result<Vec<FoundRecord>, StoreError> {
@@ -180,6 +213,7 @@ impl Drop for DiskStore {
     /// Best effort: what fails here only leaves the parts less well witnessed, as a kill does.
     fn drop(&mut self) {
         let done = self.write_last_words().and_then(|()| self.overwrite_replaced()).and_then(|()| self.renew());
+        self.tell_anchor();
         if let Err(error) = done {
             tracing::warn!(%error, "The store could not write its last words");
         }

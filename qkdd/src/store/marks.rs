@@ -71,6 +71,27 @@ impl Marks {
         Ok(Mark { file, seq: slot.seq, witness: slot.witness })
     }
 
+    /// Every mark of a directory of the first form.
+    pub(super) fn read_first(dir: &Path, id: DataDirId, key: &SlotKey) -> Result<Vec<(Vec<u8>, Slot)>, StoreError> {
+        let mut found = Vec::new();
+        for name in files::names(dir)? {
+            let Some(link) = name.strip_suffix(SUFFIX) else { continue };
+            let (_, slot) = SlotFile::open(key, &dir.join(&name), MAGIC)?;
+            if slot.id != id {
+                return Err(StoreError::Foreign { path: dir.join(name) });
+            }
+            found.push((link.as_bytes().to_vec(), slot));
+        }
+        Ok(found)
+    }
+
+    /// Takes a mark over with its numbers, into a file that is not there yet.
+    pub(super) fn adopt(&mut self, link: &[u8], slot: Slot) -> Result<(), StoreError> {
+        let file = SlotFile::create(&self.key, &self.path_of(link), MAGIC, &slot)?;
+        self.open.insert(link.to_vec(), Mark { file, seq: slot.seq, witness: slot.witness });
+        Ok(())
+    }
+
     /// Which file holds a link's mark.
     pub(super) fn path_of(&self, link: &[u8]) -> PathBuf {
         self.dir.join(format!("{}{SUFFIX}", String::from_utf8_lossy(link)))

@@ -1,4 +1,4 @@
-//! A store without a disk, for tests. In: commits. Out: records. Always: it takes and refuses what
+//! A store without a disk, for tests and for nodes that keep nothing. In: commits. Out: records. Always: it takes and refuses what
 //! the store on disk takes and refuses, and forgets everything when dropped.
 
 use std::collections::BTreeMap;
@@ -21,6 +21,16 @@ impl MemoryStore {
     /// An empty one.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty one that counts its commits on from `sequence`.
+    pub(super) fn counting_from(sequence: StoreSequence) -> Self {
+        Self { sequence, ..Self::default() }
+    }
+
+    /// How often its tables were committed to.
+    pub(super) fn sequence(&self) -> StoreSequence {
+        self.sequence
     }
 }
 

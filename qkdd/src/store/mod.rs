@@ -7,6 +7,7 @@
 //! tells how it comes to life and `disk_store` in which order its parts are written.
 
 pub mod access;
+pub mod anchor;
 pub mod audit;
 mod ballast;
 pub mod committer;
@@ -14,12 +15,17 @@ pub mod data_dir;
 mod digest;
 mod disk_store;
 mod engine_panic;
+mod ephemeral_store;
 pub mod error;
 mod files;
+mod filesystem;
+mod first_open;
 pub mod fresh;
 pub mod marks;
 pub mod memory_store;
+mod migrate;
 mod node_state;
+pub mod options;
 mod ring;
 mod rotation;
 mod seal;

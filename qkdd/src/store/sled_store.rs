@@ -16,7 +16,7 @@ use crate::fail_point::{self, Point};
 /// Operations that sled takes as one batch without leaking (measured; it leaks from about 500).
 pub(super) const BATCH_OPERATIONS_MAX: usize = 256;
 /// sled's page cache, in bytes; its default is 1 GiB.
-const CACHE_BYTES: u64 = 32 << 20;
+const CACHE_BYTES: u64 = 8 << 20;
 /// How often an open waits for sled's own threads to let go of a closed database, and how long.
 const LOCK_TRIES: u32 = 100;
 const LOCK_WAIT: Duration = Duration::from_millis(20);
@@ -53,6 +53,19 @@ impl SledStore {
             }
         }
         Self::open_engine(dir)
+    }
+
+    /// Waits until the threads of a database that was dropped have let go of its files.
+    pub(super) fn wait_until_closed(dir: &Path) -> Result<(), StoreError> {
+        let path = dir.join("db");
+        let file = files::options().read(true).open(&path).map_err(StoreError::io("open", &path))?;
+        for _ in 0..LOCK_TRIES {
+            if file.try_lock().is_ok() {
+                return Ok(());
+            }
+            std::thread::sleep(LOCK_WAIT);
+        }
+        Err(StoreError::Engine { path: dir.to_owned(), reason: "it does not let go of its files".into() })
     }
 
     fn open_engine(dir: &Path) -> Result<Self, StoreError> {

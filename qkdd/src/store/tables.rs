@@ -19,10 +19,10 @@ use super::sled_store::{BATCH_OPERATIONS_MAX, Operation, SledStore};
 use super::vault::{Vault, prefix_of};
 
 /// What the store knows about itself lies beside the tables.
-const META: &str = "meta";
-const KEY_DIR: &[u8] = b"m\0dir";
-const KEY_SELF: &[u8] = b"m\0self";
-const MARK_PREFIX: &[u8] = b"m\0mark\0";
+pub(super) const META: &str = "meta";
+pub(super) const KEY_DIR: &[u8] = b"m\0dir";
+pub(super) const KEY_SELF: &[u8] = b"m\0self";
+pub(super) const MARK_PREFIX: &[u8] = b"m\0mark\0";
 
 /// True if the table's records lie here.
 pub(super) fn holds(table: Table) -> bool {
@@ -64,16 +64,17 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    /// Gives a new database its id and generation 0.
+    /// Gives a new database its id, its generation, and the sequence from which it counts on.
     pub(super) fn create(
         sled: SledStore,
         vault: Vault,
         master: &SecretBytes,
         id: DataDirId,
+        (generation, seq): (u64, u64),
     ) -> Result<Self, StoreError> {
         let mut digest = Digest::new(master, id);
         digest.set(KEY_DIR, Some(&id.0));
-        let mut tables = Self { sled, vault, digest, generation: 0, seq: 0, durable_seq: 0 };
+        let mut tables = Self { sled, vault, digest, generation, seq, durable_seq: seq };
         let id = Operation { key: KEY_DIR.to_vec(), value: Some(id.0.to_vec()) };
         let me = tables.next_self()?;
         tables.write(vec![vec![id, me]])?;
@@ -254,7 +255,8 @@ impl Tables {
     }
 }
 
-fn read_self(plain: &[u8]) -> Option<(u64, u64, Sum)> {
+/// Generation, sequence and digest, from what the store notes of itself.
+pub(super) fn read_self(plain: &[u8]) -> Option<(u64, u64, Sum)> {
     let (generation, rest) = plain.split_first_chunk()?;
     let (seq, sum) = rest.split_first_chunk()?;
     Some((u64::from_be_bytes(*generation), u64::from_be_bytes(*seq), sum.try_into().ok()?))

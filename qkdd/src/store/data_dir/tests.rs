@@ -438,7 +438,7 @@ fn damaged_bytes_in_the_database_never_become_data() {
 fn pads_in_their_given_form_are_left_alone() {
     for (pads, sealed) in [(PadForm::Sealed, true), (PadForm::AsGiven, false)] {
         let (_home, path) = prepared();
-        let dir = DataDir { root: path.clone(), pads };
+        let dir = DataDir { pads, ..DataDir::at(&path) };
         let open = || dir.open_in_steps(&master(), &mut |_| Ok(()));
         let mut opened = open().unwrap();
         put(&mut opened, Table::Pads, "a-b slot 1", &[b'P'; 4096]);
@@ -461,4 +461,83 @@ fn pads_in_their_given_form_are_left_alone() {
             Err(error) => assert!(sealed, "{error}"),
         }
     }
+}
+
+fn open_anchored(path: &Path, anchors: &Path) -> OpenedData {
+    let options = StoreOptions { anchor_dir: Some(anchors.to_owned()), ..StoreOptions::default() };
+    DataDir::open_with(path, &master(), options).unwrap()
+}
+
+/// A copy of the whole directory, put back while the machine is up, is what no part of it can tell.
+#[test]
+fn an_older_copy_of_the_whole_directory_is_rolled_back() {
+    let anchors = tempfile::tempdir_in("/dev/shm").unwrap();
+    for what in [Table::Transfers, Table::Marks] {
+        let (home, path) = used();
+        assert_eq!(open_anchored(&path, anchors.path()).standing, Standing::Unconfirmed);
+        let mut opened = open_anchored(&path, anchors.path());
+        assert_eq!(opened.standing, Standing::Anchored);
+        let (backup, killed) = (home.path().join("backup"), home.path().join("killed"));
+        copy(&path, &backup);
+        put(&mut opened, what, "a-b", b"newer");
+        copy(&path, &killed);
+        drop(opened);
+        assert_eq!(open_anchored(&path, anchors.path()).standing, Standing::Anchored);
+        replace(&backup, &path);
+        assert_eq!(open_anchored(&path, anchors.path()).standing, Standing::RolledBack, "{what:?}");
+        assert_eq!(open(&path).unwrap().standing, Standing::Unconfirmed);
+    }
+}
+
+#[test]
+fn kills_leave_the_anchor_behind_by_one_commit_at_most() {
+    let anchors = tempfile::tempdir_in("/dev/shm").unwrap();
+    let (home, path) = used();
+    let options = || StoreOptions { anchor_dir: Some(anchors.path().to_owned()), ..StoreOptions::default() };
+    drop(open_anchored(&path, anchors.path()));
+    for (kill, step) in [Step::StateOpening, Step::StoreBumped, Step::StateOpen].into_iter().enumerate() {
+        let dir = DataDir { options: options(), ..DataDir::at(&path) };
+        let mut killed = |at| if at == step { Err(DataDirError::InUse { path: path.clone() }) } else { Ok(()) };
+        assert!(dir.open_in_steps(&master(), &mut killed).is_err());
+        let mut opened = open_anchored(&path, anchors.path());
+        assert_eq!(opened.standing, Standing::Anchored, "{step:?}");
+        put(&mut opened, Table::Marks, "a-b", b"1");
+        put(&mut opened, Table::Transfers, "t", b"1");
+        let at_kill = home.path().join(kill.to_string());
+        copy(&path, &at_kill);
+        let shm = fs::read_dir(anchors.path()).unwrap().map(|entry| entry.unwrap().path()).next().unwrap();
+        let anchor = fs::read(&shm).unwrap();
+        drop(opened);
+        replace(&at_kill, &path);
+        fs::write(&shm, anchor).unwrap();
+        assert_eq!(open_anchored(&path, anchors.path()).standing, Standing::Anchored, "{step:?}");
+    }
+}
+
+fn open_ephemeral(path: &Path) -> Result<OpenedData, DataDirError> {
+    let options = StoreOptions { profile: Profile::Ephemeral, ..StoreOptions::default() };
+    DataDir::open_with(path, &master(), options)
+}
+
+#[test]
+fn an_ephemeral_directory_keeps_numbers_and_audit_lines_only() {
+    let (_home, path) = prepared();
+    let mut last = (0, StoreSequence(0));
+    for run in 1..=3 {
+        let mut opened = open_ephemeral(&path).unwrap();
+        assert!(opened.incarnation.0 > last.0 && opened.sequence > last.1);
+        assert!(get(&opened, Table::Transfers).is_empty() && get(&opened, Table::Marks).is_empty());
+        put(&mut opened, Table::Transfers, "t", b"1");
+        put(&mut opened, Table::Marks, "a-b", b"1");
+        put(&mut opened, Table::Audit, "", format!("line {run}").as_bytes());
+        last = (opened.incarnation.0, opened.store.commit(Vec::new()).unwrap());
+        drop(opened);
+        assert_eq!(files::names(&path).unwrap(), ["audit.log", "ballast", "lock", "state"]);
+    }
+    assert_eq!(fs::read(path.join("audit.log")).unwrap(), b"line 1\nline 2\nline 3\n");
+    let error = open(&path).err().unwrap();
+    assert!(matches!(&error, DataDirError::OtherProfile { made_with: Profile::Ephemeral, .. }), "{error}");
+    DataDir::reset(&path, Some(&master())).unwrap();
+    assert_eq!(open(&path).unwrap().incarnation.0, 4);
+    assert!(matches!(open_ephemeral(&path), Err(DataDirError::OtherProfile { made_with: Profile::Durable, .. })));
 }
