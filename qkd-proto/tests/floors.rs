@@ -28,6 +28,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("ml_kem", &["qkd-proto/src/hybrid.rs"]),
     ("chacha20", &["qkd-proto/src/entropy.rs"]),
     ("subtle", &["qkd-proto/src/crypto.rs"]),
+    ("fuser", &["testnet/src/deep/disk_mount.rs"]),
     ("sled", &["qkdd/src/store/sled_store.rs"]),
     ("argon2", &["qkdd/src/store/master_key.rs"]),
     ("memfd_secret", &["qkdd/src/store/locked.rs"]),
@@ -119,6 +120,9 @@ const EXPOSED: &[(&str, &str)] = &[
     ("qkdd/src/store/migrate.rs", "numbers come out of records of the first form"),
     ("qkdd/src/store/digest.rs", "the digest's key goes into HMAC"),
     ("qkdd/src/store/slots.rs", "a slot's payload is written and authenticated"),
+    ("testnet/src/deep/forensics.rs", "a thief opens what a raw disk still holds"),
+    ("testnet/src/deep/shred.rs", "records are searched for keys that were consumed"),
+    ("testnet/src/deep/open_data.rs", "records are hashed, so that two opens can be compared"),
     ("qkdd/src/store/node_state.rs", "numbers come out of a slot; they hold no key bits"),
 ];
 

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::handle::Question;
 use crate::device::{Device, DeviceCommand};
+use crate::fail_point::{self, Point};
 use crate::faults::Faults;
 use crate::guard::Guard;
 use crate::jobs::Jobs;
@@ -149,6 +150,7 @@ impl Driver {
     fn commit_ended(&mut self, result: CommitResult) {
         match result {
             CommitResult::Committed(commit, sequence) => {
+                fail_point::pass(Point::CommitHeard);
                 for action in self.gate.durable(commit) {
                     self.perform(action);
                 }
@@ -231,6 +233,7 @@ impl Driver {
     }
 
     fn perform(&mut self, action: Action) {
+        pass_before(&action);
         match action {
             Action::Commit(commit) => self.give_to_disk(Work::Commit(commit)),
             Action::ReadPads(link, keys) => self.give_to_disk(Work::Read(link, keys)),
@@ -271,6 +274,7 @@ impl Driver {
 
     /// Hands work to the disk; false if it must wait.
     fn submit(&mut self, work: Work) -> bool {
+        fail_point::pass(Point::CommitSubmitted);
         match self.committer.submit(work) {
             Ok(()) => true,
             Err(SubmitError::Full(work)) => {
@@ -296,6 +300,16 @@ impl Driver {
             tracing::warn!(%link, "The device cannot keep up: the link is dropped");
             self.network.drop_link(link);
         }
+    }
+}
+
+/// Where a test may stop the process: before an effect leaves.
+fn pass_before(action: &Action) {
+    match action {
+        Action::SendLink(..) => fail_point::pass(Point::LinkSend),
+        Action::Supply(..) => fail_point::pass(Point::AnswerLeaves),
+        Action::NotePadUse(..) => fail_point::pass(Point::PadNoted),
+        _ => {}
     }
 }
 

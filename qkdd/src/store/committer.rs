@@ -20,6 +20,7 @@ use tokio::sync::mpsc::{Sender, error};
 
 use super::error::StoreError;
 use super::{FoundRecord, Store};
+use crate::fail_point::{self, Point};
 
 /// Commits and reads that may wait.
 pub const QUEUE_COMMITS_MAX: usize = 1024;
@@ -183,6 +184,7 @@ impl Writer {
 
     fn write(&mut self, group: Group) {
         self.settle_at = self.settle_at.min(Instant::now() + SETTLE_AFTER);
+        fail_point::pass(Point::CommitTaken);
         let poisoned = &self.poisoned;
         let (bad, good): (Vec<_>, Vec<_>) =
             group.commits.into_iter().partition(|commit| poisoned.contains(&commit.lane));
@@ -195,12 +197,16 @@ impl Writer {
     }
 
     fn write_together(&mut self, commits: &[Commit]) -> Option<StoreSequence> {
-        let records = commits.iter().flat_map(|commit| &commit.records).map(copy_of).collect();
+        let records = commits
+            .iter()
+            .flat_map(|commit| kept(&commit.lane, commit.records.iter().map(copy_of).collect()))
+            .collect();
         self.store.commit(records).ok()
     }
 
     fn write_alone(&mut self, commit: Commit) {
         let Commit { id, lane, records } = commit;
+        let records = kept(&lane, records);
         let done = if self.poisoned.contains(&lane) { Err(None) } else { self.store.commit(records).map_err(Some) };
         match done {
             Ok(seq) => self.report(CommitResult::Committed(id, seq)),
@@ -220,6 +226,7 @@ impl Writer {
 
     /// Waits for room in the channel, but not for a receiver that waits for this thread to stop.
     fn report(&self, mut result: CommitResult) {
+        fail_point::pass(Point::CommitTold);
         while let Err(error::TrySendError::Full(back)) = self.results.try_send(result) {
             if self.stopping.load(Ordering::Relaxed) {
                 return;
@@ -228,6 +235,12 @@ impl Writer {
             thread::sleep(RESULT_WAIT);
         }
     }
+}
+
+/// What is written of a commit: all, unless a test planted the bug that deliveries are not.
+fn kept(lane: &Lane, records: Vec<Record>) -> Vec<Record> {
+    let is_lost = *lane == Lane::Delivery && fail_point::is_planted(fail_point::DELIVERIES_NOT_WRITTEN);
+    if is_lost { Vec::new() } else { records }
 }
 
 /// A group is written from copies, so that its commits can be tried alone when it fails.

@@ -35,6 +35,7 @@ use super::slots::SlotKey;
 use super::tables::Tables;
 use super::vault::{PAD_FORM, PadForm, Vault};
 use super::{Store, ballast, files, filesystem, fresh};
+use crate::fail_point::{self, Point};
 
 /// Why a data directory was not opened.
 #[derive(Debug, thiserror::Error)]
@@ -192,6 +193,7 @@ impl DataDir {
     /// If the directory is in use or exposed to others, or the disk fails; then it can be repeated.
     pub fn reset(path: &Path, master: Option<&SecretBytes>) -> Result<(), DataDirError> {
         let dir = Self::at(path);
+        files::make_dir(path)?;
         check_private_dir(path)?;
         let _lock = lock(&dir.part("lock"))?;
         let state = master.map(|master| StateFile::open_any(&dir.part("state"), master));
@@ -224,7 +226,8 @@ impl DataDir {
         let (anchor, standing) = self.anchor(master, &parts);
         self.bump(&mut parts, reached)?;
         let NodeState { id, incarnation, generation, .. } = parts.state;
-        let store = DiskStore::new(AuditLog::open(&self.root, master, self.options.audit)?, parts, anchor, lock)?;
+        let audit = AuditLog::open(&self.root, master, self.options.audit)?;
+        let store = DiskStore::new(audit, parts, anchor, self.part("ballast"), lock)?;
         let sequence = store.sequence();
         Ok(OpenedData { id, incarnation, generation, sequence, standing, alarms, store: Box::new(store) })
     }
@@ -314,11 +317,14 @@ impl DataDir {
         state.incarnation = Incarnation(state.incarnation.0.saturating_add(1));
         (state.phase, state.table_seq) = (Phase::Opening, tables.durable_seq());
         state_file.write(state)?;
+        fail_point::pass(Point::StateOpening);
         reached(Step::StateOpening)?;
         tables.set_generation(state.generation)?;
+        fail_point::pass(Point::StoreBumped);
         reached(Step::StoreBumped)?;
         (state.phase, state.table_seq) = (Phase::Open, tables.durable_seq());
         state_file.write(state)?;
+        fail_point::pass(Point::StateOpen);
         reached(Step::StateOpen)
     }
 }

@@ -8,6 +8,7 @@
 //! clean stop makes both exact, and tells the state file too.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use qkd_proto::id::StoreSequence;
@@ -17,6 +18,7 @@ use qkd_proto::secret::SecretBytes;
 use super::access::DirLock;
 use super::anchor::{Anchor, Progress};
 use super::audit::AuditLog;
+use super::ballast;
 use super::error::StoreError;
 use super::marks::Marks;
 use super::node_state::{NodeState, StateFile};
@@ -24,6 +26,7 @@ use super::rotation;
 use super::shred::Shred;
 use super::tables::{Change, Tables, holds};
 use super::{FoundRecord, Store, check_records};
+use crate::fail_point::{self, Point};
 
 /// How long an intermediate key is in use: what it sealed can be opened by who copied the disk meanwhile.
 const RENEW_EVERY: Duration = Duration::from_secs(3600);
@@ -54,6 +57,8 @@ pub(super) struct DiskStore {
     /// Links whose mark is newer than what the tables have seen of it.
     unseen: BTreeSet<Vec<u8>>,
     renewed: Instant,
+    /// The file that keeps room for a start on a full disk.
+    ballast: PathBuf,
     /// Held as long as the store lives, and dropped last: no second process opens the directory.
     _lock: DirLock,
 }
@@ -64,10 +69,11 @@ impl DiskStore {
         audit: AuditLog,
         parts: Parts,
         anchor: Option<Anchor>,
+        ballast: PathBuf,
         lock: DirLock,
     ) -> Result<Self, StoreError> {
         let unseen = parts.marks.links().cloned().collect();
-        let mut store = Self { audit, parts, anchor, unseen, renewed: Instant::now(), _lock: lock };
+        let mut store = Self { audit, parts, anchor, unseen, renewed: Instant::now(), ballast, _lock: lock };
         store.write_seen()?;
         store.tell_anchor();
         Ok(store)
@@ -147,6 +153,7 @@ impl DiskStore {
     }
 
     fn write_last_words(&mut self) -> Result<(), StoreError> {
+        fail_point::pass(Point::LastWords);
         self.write_seen()?;
         let Parts { state_file, state, tables, .. } = &mut self.parts;
         state.table_seq = tables.durable_seq();
@@ -160,16 +167,22 @@ impl DiskStore {
     }
 
     fn overwrite_replaced(&mut self) -> Result<(), StoreError> {
+        fail_point::pass(Point::SettleBegins);
         self.parts.marks.settle()?;
-        self.parts.tables.settle()
+        self.parts.tables.settle()?;
+        fail_point::pass(Point::SettleEnds);
+        Ok(())
     }
 }
 
 impl Store for DiskStore {
     fn commit(&mut self, records: Vec<Record>) -> Result<StoreSequence, StoreError> {
+        fail_point::pass(Point::CommitBegins);
         check_records(&records)?;
         let done = self.write(records);
+        fail_point::pass(Point::CommitEnds);
         self.tell_anchor();
+        fail_point::pass(Point::AnchorTold);
         done.map(|()| self.sequence())
     }
 
@@ -184,6 +197,7 @@ impl Store for DiskStore {
 
     fn settle(&mut self) -> Result<(), StoreError> {
         self.overwrite_replaced()?;
+        ballast::keep_again(&self.ballast);
         if self.renewed.elapsed() < RENEW_EVERY { Ok(()) } else { self.renew() }
     }
 

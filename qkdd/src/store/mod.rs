@@ -14,6 +14,7 @@ pub mod committer;
 pub mod data_dir;
 mod digest;
 mod disk_store;
+mod engine_panic;
 mod ephemeral_store;
 pub mod error;
 mod files;

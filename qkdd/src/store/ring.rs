@@ -24,6 +24,7 @@ use qkd_proto::secret::SecretBytes;
 use super::error::StoreError;
 use super::files;
 use super::wrap::{WrapKey, WrapKeys};
+use crate::fail_point::{self, Point};
 
 /// Most slots of a ring, its head among them: the file has 64 MiB then.
 pub(super) const SLOTS_MAX: u32 = 1 << 20;
@@ -159,7 +160,9 @@ impl Ring {
         self.check()?;
         if std::mem::take(&mut self.unsynced) {
             self.broken = true;
+            fail_point::pass(Point::RingWritten);
             self.file.sync_data().map_err(StoreError::io("sync", &self.path))?;
+            fail_point::pass(Point::RingSynced);
             self.broken = false;
         }
         Ok(())

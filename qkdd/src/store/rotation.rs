@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::disk_store::Parts;
 use super::error::StoreError;
 use super::wrap::WrapKeys;
+use crate::fail_point::{self, Point};
 
 /// A durable step, for tests that stop there as a kill would.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +27,7 @@ pub(super) fn renew(
     let Parts { shred, tables, marks, .. } = parts;
     let next = shred.announce()?;
     marks.seal_under(shred.keys().clone());
+    fail_point::pass(Point::RenewalAnnounced);
     reached(Turn::Announced)?;
     let copy = tables.ring().copy_under(next.clone())?;
     reached(Turn::RingCopied)?;

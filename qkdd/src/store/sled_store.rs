@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::error::StoreError;
-use super::files;
+use super::{engine_panic, files};
+use crate::fail_point::{self, Point};
 
 /// Operations that sled takes as one batch without leaking (measured; it leaks from about 500).
 pub(super) const BATCH_OPERATIONS_MAX: usize = 256;
@@ -68,6 +69,7 @@ impl SledStore {
     }
 
     fn open_engine(dir: &Path) -> Result<Self, StoreError> {
+        engine_panic::put_in_words(dir);
         remove_half_snapshots(dir)?;
         let config = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).mode(sled::Mode::LowSpace);
         let db = open_patiently(&config).map_err(engine_error(dir))?;
@@ -92,13 +94,16 @@ impl SledStore {
             debug_assert!(batch.len() <= BATCH_OPERATIONS_MAX, "the caller cuts");
             self.db.apply_batch(batch_of(batch)).map_err(engine_error(&self.dir))?;
         }
+        fail_point::pass(Point::TablesApplied);
         self.flush()?;
+        fail_point::pass(Point::TablesSynced);
         self.broken = false;
         Ok(())
     }
 
     fn flush(&self) -> Result<(), StoreError> {
         self.db.flush().map_err(engine_error(&self.dir))?;
+        fail_point::pass(Point::TablesFlushed);
         self.file.sync_data().map_err(StoreError::io("sync", &self.dir))
     }
 

@@ -24,6 +24,7 @@ use zeroize::Zeroizing;
 use super::error::StoreError;
 use super::files;
 use super::wrap::WrapKeys;
+use crate::fail_point::{self, Point};
 
 /// Longest payload, in bytes.
 pub(super) const PAYLOAD_BYTES_MAX: usize = 3072;
@@ -265,8 +266,12 @@ impl SlotFile {
             return Err(StoreError::Broken { path: self.path.clone() });
         }
         self.broken = true;
-        let written = self.file.write_all_at(bytes, index * SLOT_BYTES as u64);
-        written.and_then(|()| self.file.sync_data()).map_err(StoreError::io("write", &self.path))?;
+        fail_point::pass(Point::SlotBegins);
+        let at = index * SLOT_BYTES as u64;
+        self.file.write_all_at(bytes, at).map_err(StoreError::io("write", &self.path))?;
+        fail_point::pass(Point::SlotWritten);
+        self.file.sync_data().map_err(StoreError::io("write", &self.path))?;
+        fail_point::pass(Point::SlotSynced);
         self.broken = false;
         Ok(())
     }
