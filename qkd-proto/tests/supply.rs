@@ -82,3 +82,24 @@ fn the_largest_request_arrives_whole() {
     let SupplyAnswer::Keys(got) = fetch(&mut rig, sae(2), 0, &ids) else { panic!("both ends have them") };
     assert_eq!(got.len(), 128);
 }
+
+#[test]
+fn a_key_that_nobody_fetches_in_time_is_unknown_at_both_ends() {
+    let mut rig = Rig::line(2);
+    rig.key_lifetime = Some(Duration::from_secs(40));
+    for at in [0, 1] {
+        rig.crash(at);
+        rig.start(at);
+    }
+    rig.run_for(Duration::from_secs(5));
+    let id = rig.enc(0, 1, 2);
+    rig.run_for(Duration::from_secs(2));
+    let Some(SupplyAnswer::Keys(keys)) = rig.answers.remove(&id) else { panic!("no keys: {:?}", rig.log.last()) };
+    let fetch = rig.dec(0, 1, vec![keys[0].id]);
+    rig.run_for(Duration::from_secs(1));
+    assert!(matches!(rig.answers.remove(&fetch), Some(SupplyAnswer::Keys(_))), "in time");
+    rig.run_for(Duration::from_secs(60));
+    let fetch = rig.dec(0, 1, vec![keys[1].id]);
+    rig.run_for(Duration::from_secs(1));
+    assert!(matches!(rig.answers.remove(&fetch), Some(SupplyAnswer::Refused(Refusal::BadRequest(_)))), "too late");
+}

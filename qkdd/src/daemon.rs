@@ -133,7 +133,7 @@ pub fn check(path: &Path) -> Result<Config, StartError> {
 }
 
 fn store_options(config: &Config) -> Result<StoreOptions, DataDirError> {
-    let StoreSettings { anchor_dir, profile, strict } = &config.store;
+    let StoreSettings { anchor_dir, profile, strict, .. } = &config.store;
     let anchor_dir = anchor::place(anchor_dir, &config.control_socket)?;
     Ok(StoreOptions { anchor_dir, profile: *profile, strict: *strict, audit: config.audit })
 }
@@ -234,6 +234,7 @@ fn node_settings(config: &Config, opened: &OpenedData) -> Result<NodeSettings, P
         sequence: opened.sequence,
         standing: opened.standing,
         strict: config.store.strict,
+        key_lifetime: config.store.key_lifetime,
         links: link_plans(config)?,
         saes: config.saes.iter().map(|sae| sae.id.clone()).collect(),
         self_pair: config.insecure_test.as_ref().is_some_and(|test| test.self_pair),

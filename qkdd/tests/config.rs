@@ -79,7 +79,7 @@ fn the_store_is_kept_as_told() {
     assert_eq!(store("").unwrap(), StoreSettings::default());
     let given = store("anchor_dir = \"run\"\nprofile = \"ephemeral\"\nstrict = true\n").unwrap();
     let anchor_dir = AnchorDir::At(folder.0.path().join("run"));
-    assert_eq!(given, StoreSettings { anchor_dir, profile: Profile::Ephemeral, strict: true });
+    assert_eq!(given, StoreSettings { anchor_dir, profile: Profile::Ephemeral, strict: true, key_lifetime: None });
     assert_eq!(store("anchor_dir = \"none\"\n").unwrap().anchor_dir, AnchorDir::Nowhere);
     let error = store("profile = \"fast\"\nstrict = 1\n").expect_err("faults");
     assert!(error.contains("store.profile = \"fast\" is unknown: use durable or ephemeral"), "{error}");

@@ -8,6 +8,7 @@ mod blocks;
 mod deliveries;
 mod deposits;
 pub mod effect;
+mod expiry;
 mod explain;
 pub mod gate;
 mod grants;
@@ -146,6 +147,7 @@ impl Node {
             Timer::Reservation(link) => self.ask_reservation(&link),
             Timer::Advert => self.advertise(),
             Timer::Digest => self.compare_adverts(),
+            Timer::Expiry => self.expire(),
             Timer::Heartbeat => self.heartbeat(),
             Timer::Directory => self.look_up_saes(),
             Timer::Session(peer) => self.session_overdue(&peer),

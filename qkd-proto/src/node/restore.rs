@@ -106,6 +106,7 @@ impl Node {
         node.publish_saes();
         node.advertise();
         node.timers.set(Timer::Digest, now.moment);
+        node.timers.set(Timer::Expiry, now.moment);
         node.timers.set(Timer::Directory, now.moment);
         Ok(node)
     }

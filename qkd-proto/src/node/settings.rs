@@ -39,6 +39,8 @@ pub struct NodeSettings {
     pub standing: Standing,
     /// A key is handed out only once a neighbour remembers the store that says so.
     pub strict: bool,
+    /// Keys that nobody fetched for so long are lost; none: they wait for ever.
+    pub key_lifetime: Option<Duration>,
     /// Its links; the roster must have each.
     pub links: Vec<LinkPlan>,
     /// The SAEs enrolled here.

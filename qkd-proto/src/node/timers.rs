@@ -22,6 +22,8 @@ pub(super) enum Timer {
     Digest,
     /// Tell the neighbours how far the store is.
     Heartbeat,
+    /// Look for keys that are too old.
+    Expiry,
     /// Look SAE rosters up.
     Directory,
     /// A session offer is not answered.

@@ -239,6 +239,7 @@ impl World {
             sequence: site.disk.sequence,
             standing: Standing::Unconfirmed,
             strict: self.scenario.strict,
+            key_lifetime: None,
             links: self.roster.links_of(&site.name).map(plan).collect(),
             saes: vec![sae_of(&site.name)],
             self_pair: false,

@@ -44,6 +44,14 @@ pub(crate) struct Site {
 type PadRange = (u64, u64, [u8; 16]);
 
 impl Site {
+    fn read(&self, keys: Vec<Vec<u8>>) -> Vec<(Vec<u8>, Option<SecretBytes>)> {
+        let find = |key: Vec<u8>| {
+            let found = self.seen(&key);
+            (key, found)
+        };
+        keys.into_iter().map(find).collect()
+    }
+
     /// A pad block as the store sees it: what is being written included.
     fn seen(&self, key: &[u8]) -> Option<SecretBytes> {
         let writing = self.writing.iter().rev().flat_map(|commit| commit.records.iter().rev());
@@ -70,6 +78,8 @@ pub(crate) struct Rig {
     pub(crate) log: Vec<String>,
     asked: u64,
     pub(crate) device_fails: bool,
+    /// How long keys of nodes that start from now on wait.
+    pub(crate) key_lifetime: Option<Duration>,
     /// Links have emulated optics instead of rate tables; frames of blocks under way.
     optics: bool,
     frames: BTreeMap<(usize, BlockId), Vec<Vec<u8>>>,
@@ -151,6 +161,7 @@ impl Rig {
             log: Vec::new(),
             asked: 0,
             device_fails: false,
+            key_lifetime: None,
             optics,
             frames: BTreeMap::new(),
             paused: Vec::new(),
@@ -206,6 +217,7 @@ impl Rig {
             sequence: StoreSequence(self.sites[at].sequence),
             standing: Standing::Anchored,
             strict: false,
+            key_lifetime: self.key_lifetime,
             links: self.roster.links_of(&name(at)).map(plan).collect(),
             saes: vec![sae(at)],
             self_pair: false,
@@ -331,11 +343,7 @@ impl Rig {
         match action {
             Action::Commit(commit) => self.sites[at].writing.push_back(commit),
             Action::ReadPads(link, keys) => {
-                let find = |key: Vec<u8>| {
-                    let found = self.sites[at].seen(&key);
-                    (key, found)
-                };
-                let found = keys.into_iter().map(find).collect();
+                let found = self.sites[at].read(keys);
                 self.feed(at, Input::PadsRead(link, found));
             }
             Action::SendLink(id, mut bytes) => {

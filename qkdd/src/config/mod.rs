@@ -18,6 +18,7 @@ mod unit;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use qkd_proto::crypto::PublicKey;
 use qkd_proto::id::{NodeId, SaeId};
@@ -86,8 +87,11 @@ pub struct StoreSettings {
     pub anchor_dir: AnchorDir,
     /// What outlives the process.
     pub profile: Profile,
-    /// Whether a file system that keeps what is overwritten is refused.
+    /// Whether a file system that keeps what is overwritten is refused, and an answer waits until a neighbour
+    /// remembers it.
     pub strict: bool,
+    /// How long a key waits to be fetched.
+    pub key_lifetime: Option<Duration>,
 }
 
 /// Settings of the ETSI GS QKD 014 interface.
