@@ -160,8 +160,8 @@ impl DiskStore {
     }
 
     fn overwrite_replaced(&mut self) -> Result<(), StoreError> {
-        self.parts.marks.settle()?;
-        self.parts.tables.settle()
+        let marks = self.parts.marks.settle();
+        self.parts.tables.settle().and(marks)
     }
 }
 
@@ -185,6 +185,13 @@ impl Store for DiskStore {
     fn settle(&mut self) -> Result<(), StoreError> {
         self.overwrite_replaced()?;
         if self.renewed.elapsed() < RENEW_EVERY { Ok(()) } else { self.renew() }
+    }
+
+    fn vouch(&mut self) {
+        if let Some(anchor) = &mut self.anchor {
+            anchor.vouch();
+        }
+        self.tell_anchor();
     }
 
     fn load(&self, table: Table) -> Result<Vec<(Vec<u8>, SecretBytes)>, StoreError> {

@@ -159,9 +159,9 @@ impl Marks {
         self.open.iter().map(read).collect()
     }
 
-    /// Overwrites every mark that was replaced.
+    /// Overwrites every mark that was replaced; a file that fails does not stop the others.
     pub(super) fn settle(&mut self) -> Result<(), StoreError> {
-        self.open.values_mut().try_for_each(|mark| mark.file.settle())
+        self.open.values_mut().fold(Ok(()), |done, mark| done.and(mark.file.settle()))
     }
 
     /// Writes every newest mark once more, under `keys` from here on, so that both slots of every file hold it.

@@ -172,6 +172,9 @@ impl Ring {
 
     /// Overwrites every slot that was given back; then they are free.
     pub(super) fn settle(&mut self) -> Result<(), StoreError> {
+        if self.spent.is_empty() {
+            return Ok(());
+        }
         let mut spent = std::mem::take(&mut self.spent);
         spent.sort_unstable();
         for run in spent.chunk_by(|a, b| a + 1 == *b) {
