@@ -161,7 +161,11 @@ impl Marks {
 
     /// Overwrites every mark that was replaced; a file that fails does not stop the others.
     pub(super) fn settle(&mut self) -> Result<(), StoreError> {
-        self.open.values_mut().fold(Ok(()), |done, mark| done.and(mark.file.settle()))
+        let mut done = Ok(());
+        for mark in self.open.values_mut() {
+            done = done.and(mark.file.settle());
+        }
+        done
     }
 
     /// Writes every newest mark once more, under `keys` from here on, so that both slots of every file hold it.
