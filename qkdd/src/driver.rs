@@ -288,6 +288,7 @@ impl Driver {
                         let none = keys.into_iter().map(|key| (key, None)).collect();
                         self.feed(Input::PadsRead(link, none));
                     }
+                    Work::Vouch => {}
                 }
                 true
             }

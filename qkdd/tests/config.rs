@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use qkd_proto::crypto::IdentityKey;
 use qkd_proto::secret::SecretBytes;
@@ -76,8 +77,10 @@ fn defaults_fill_the_rest() {
 fn the_store_is_kept_as_told() {
     let folder = Folder::new();
     let store = |text: &str| folder.load(&format!("{}[store]\n{text}", good())).map(|config| config.store);
-    assert_eq!(store("").unwrap(), StoreSettings::default());
-    let given = store("anchor_dir = \"run\"\nprofile = \"ephemeral\"\nstrict = true\n").unwrap();
+    let day = Some(Duration::from_secs(86_400));
+    assert_eq!(store("").unwrap(), StoreSettings { key_lifetime: day, ..StoreSettings::default() });
+    assert_eq!(store("key_lifetime = \"2h\"\n").unwrap().key_lifetime, Some(Duration::from_secs(7200)));
+    let given = store("key_lifetime = \"none\"\nanchor_dir = \"run\"\nprofile = \"ephemeral\"\nstrict = true\n").unwrap();
     let anchor_dir = AnchorDir::At(folder.0.path().join("run"));
     assert_eq!(given, StoreSettings { anchor_dir, profile: Profile::Ephemeral, strict: true, key_lifetime: None });
     assert_eq!(store("anchor_dir = \"none\"\n").unwrap().anchor_dir, AnchorDir::Nowhere);

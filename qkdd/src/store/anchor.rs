@@ -4,8 +4,11 @@
 //!
 //! Whoever puts an older copy of the whole data directory back cannot put this file back with it: it is on no
 //! disk. The file holds the numbers twice, written in turn, so that a kill leaves one of them whole. A half, in
-//! bytes: HMAC under the master key 32, length 4, then boot id 16, data directory 16, count of writes 8,
+//! bytes: HMAC under the master key 32, length 4, then boot id 16, data directory 16, count of writes 8, standing 1,
 //! sequence 8, generation 8, and for each link the length of its name 1, its name, and the sequence of its mark 8.
+//!
+//! A run that nobody vouched for yet does not vouch for the next one: the file carries the standing of its run
+//! on, until [`Anchor::vouch`].
 //! Behind both: the path of the data directory, for the sweep of files whose directory is gone.
 
 use std::collections::BTreeMap;
@@ -48,16 +51,23 @@ pub(super) struct Progress {
     pub(super) marks: BTreeMap<Vec<u8>, u64>,
 }
 
-/// What `seen` says of a disk that is this far. A commit whose report was cut off by a kill is no rollback.
-pub(super) fn standing(seen: Option<&Progress>, disk: &Progress) -> Standing {
-    let Some(seen) = seen else { return Standing::Unconfirmed };
+/// What an earlier run of this boot left.
+pub(super) struct Seen {
+    progress: Progress,
+    standing: Standing,
+}
+
+/// What that says of a disk that is this far. A commit whose report was cut off by a kill is no rollback.
+pub(super) fn standing(seen: Option<&Seen>, disk: &Progress) -> Standing {
+    let Some(Seen { progress: seen, standing: earlier }) = seen else { return Standing::Unconfirmed };
     let mut marks = disk.marks.iter().map(|(link, &now)| (seen.marks.get(link).copied().unwrap_or(0), now));
     let behind = seen.sequence > disk.sequence || seen.generation > disk.generation;
     if behind || marks.clone().any(|(before, now)| before > now) {
         return Standing::RolledBack;
     }
     let next = disk.sequence - seen.sequence <= SEQUENCE_AHEAD_MAX && disk.generation - seen.generation <= 1;
-    if next && marks.all(|(before, now)| now - before <= 1) { Standing::Anchored } else { Standing::Unconfirmed }
+    let same = next && marks.all(|(before, now)| now - before <= 1);
+    if same || *earlier == Standing::RolledBack { *earlier } else { Standing::Unconfirmed }
 }
 
 /// Where the anchor is to lie.
@@ -84,6 +94,7 @@ pub(super) struct Anchor {
     /// Boot id and data directory: the same in every record.
     whose: [u8; 32],
     count: u64,
+    standing: Standing,
 }
 
 impl Anchor {
@@ -93,7 +104,7 @@ impl Anchor {
         data_dir: &Path,
         master: &SecretBytes,
         id: DataDirId,
-    ) -> Result<(Self, Option<Progress>), StoreError> {
+    ) -> Result<(Self, Option<Seen>), StoreError> {
         let path = dir.join(format!("{PREFIX}{id}"));
         let data_dir = fs::canonicalize(data_dir).map_err(StoreError::io("find", data_dir))?;
         sweep(dir, &path, &data_dir);
@@ -105,11 +116,21 @@ impl Anchor {
         whose[..16].copy_from_slice(&boot);
         whose[16..].copy_from_slice(&id.0);
         let mac = crypto::derive(&[], master, STORE_MARKS, &[b"anchor"], 32);
-        let mut anchor = Self { file, path, mac, whose, count: 0 };
+        let mut anchor = Self { file, path, mac, whose, count: 0, standing: Standing::Unconfirmed };
         let found = [0, 1].into_iter().filter_map(|half| anchor.read(half)).max_by_key(|(count, _)| *count);
         anchor.note_path(&data_dir).map_err(StoreError::io("write", &anchor.path))?;
         anchor.count = found.as_ref().map_or(0, |(count, _)| *count);
-        Ok((anchor, found.map(|(_, progress)| progress)))
+        Ok((anchor, found.map(|(_, seen)| seen)))
+    }
+
+    /// Notes what this run stands on; that of the next one is no better, until somebody vouches.
+    pub(super) fn stand(&mut self, standing: Standing) {
+        self.standing = standing;
+    }
+
+    /// From here on the next run stands on this one.
+    pub(super) fn vouch(&mut self) {
+        self.standing = Standing::Anchored;
     }
 
     fn note_path(&self, data_dir: &Path) -> std::io::Result<()> {
@@ -117,7 +138,7 @@ impl Anchor {
         self.file.write_all_at(data_dir.as_os_str().as_encoded_bytes(), PATH_AT)
     }
 
-    fn read(&self, half: u64) -> Option<(u64, Progress)> {
+    fn read(&self, half: u64) -> Option<(u64, Seen)> {
         let mut bytes = vec![0; HALF_BYTES];
         self.file.read_exact_at(&mut bytes, half * HALF_BYTES as u64).ok()?;
         let (mac, rest) = bytes.split_at(32);
@@ -132,7 +153,7 @@ impl Anchor {
     /// Notes how far the store is. Nothing is synced: who reads this lives in the same boot.
     pub(super) fn write(&mut self, progress: &Progress) -> Result<(), StoreError> {
         self.count = self.count.wrapping_add(1);
-        let body = [self.whose.as_slice(), &encode(self.count, progress)].concat();
+        let body = [self.whose.as_slice(), &encode(self.count, self.standing, progress)].concat();
         let mut bytes = self.mac_of(&body).to_vec();
         bytes.extend((body.len() as u32).to_be_bytes());
         bytes.extend(&body);
@@ -153,8 +174,14 @@ impl Anchor {
     }
 }
 
-fn encode(count: u64, progress: &Progress) -> Vec<u8> {
-    let mut body: Vec<u8> = [count, progress.sequence, progress.generation].map(u64::to_be_bytes).concat();
+fn encode(count: u64, standing: Standing, progress: &Progress) -> Vec<u8> {
+    let mut body = count.to_be_bytes().to_vec();
+    body.push(match standing {
+        Standing::Anchored => 0,
+        Standing::Unconfirmed => 1,
+        Standing::RolledBack => 2,
+    });
+    body.extend([progress.sequence, progress.generation].map(u64::to_be_bytes).concat());
     for (link, seq) in &progress.marks {
         body.push(link.len() as u8);
         body.extend(link);
@@ -163,8 +190,15 @@ fn encode(count: u64, progress: &Progress) -> Vec<u8> {
     body
 }
 
-fn decode(body: &[u8]) -> Option<(u64, Progress)> {
+fn decode(body: &[u8]) -> Option<(u64, Seen)> {
     let (count, body) = number(body)?;
+    let (standing, body) = body.split_first()?;
+    let standing = match standing {
+        0 => Standing::Anchored,
+        1 => Standing::Unconfirmed,
+        2 => Standing::RolledBack,
+        _ => return None,
+    };
     let (sequence, body) = number(body)?;
     let (generation, mut body) = number(body)?;
     let mut marks = BTreeMap::new();
@@ -174,7 +208,7 @@ fn decode(body: &[u8]) -> Option<(u64, Progress)> {
         marks.insert(link.to_vec(), seq);
         body = rest;
     }
-    Some((count, Progress { sequence, generation, marks }))
+    Some((count, Seen { progress: Progress { sequence, generation, marks }, standing }))
 }
 
 fn number(bytes: &[u8]) -> Option<(u64, &[u8])> {
@@ -235,7 +269,8 @@ mod tests {
 
     #[test]
     fn older_is_rolled_back_and_much_newer_is_not_vouched_for() {
-        let seen = progress(10, 3, &[("a-b", 5), ("a-c", 7)]);
+        let vouched = |standing| Seen { progress: progress(10, 3, &[("a-b", 5), ("a-c", 7)]), standing };
+        let seen = vouched(Standing::Anchored);
         let same = |sequence, generation, b, c| {
             standing(Some(&seen), &progress(sequence, generation, &[("a-b", b), ("a-c", c)]))
         };
@@ -247,7 +282,16 @@ mod tests {
         for (sequence, generation, b, c) in [(10 + 65, 3, 5, 7), (10, 5, 5, 7), (10, 3, 7, 7)] {
             assert_eq!(same(sequence, generation, b, c), Standing::Unconfirmed);
         }
-        assert_eq!(standing(None, &seen), Standing::Unconfirmed);
+        assert_eq!(standing(None, &seen.progress), Standing::Unconfirmed);
+        for earlier in [Standing::Unconfirmed, Standing::RolledBack] {
+            assert_eq!(
+                standing(Some(&vouched(earlier)), &seen.progress),
+                earlier,
+                "a run vouches for no more than it has"
+            );
+        }
+        assert_eq!(standing(Some(&vouched(Standing::RolledBack)), &progress(99, 9, &[])), Standing::RolledBack);
+        assert_eq!(standing(Some(&vouched(Standing::Unconfirmed)), &progress(9, 3, &[])), Standing::RolledBack);
         assert_eq!(standing(Some(&seen), &progress(10, 3, &[("a-c", 7), ("a-d", 1)])), Standing::Anchored);
     }
 
@@ -256,20 +300,25 @@ mod tests {
         let home = tempfile::tempdir_in(SHARED_MEMORY).unwrap();
         let open = |id| Anchor::open(home.path(), home.path(), &master(), id).unwrap();
         let (mut anchor, found) = open(ID);
-        assert_eq!(found, None);
+        assert!(found.is_none());
         for sequence in 1..=5 {
             let noted = progress(sequence, 1, &[("a-b", sequence), ("a-c", 9)]);
             anchor.write(&noted).unwrap();
-            assert_eq!(open(ID).1, Some(noted));
+            assert_eq!(open(ID).1.unwrap().progress, noted);
         }
         let half = anchor.count % 2 * HALF_BYTES as u64;
         anchor.file.write_all_at(&[0xff; 4], half + 76).unwrap();
-        assert_eq!(open(ID).1.map(|found| found.sequence), Some(4), "a torn half gives the one before");
-        assert_eq!(open(DataDirId([4; 16])).1, None);
+        assert_eq!(open(ID).1.unwrap().progress.sequence, 4, "a torn half gives the one before");
+        anchor.stand(Standing::RolledBack);
+        anchor.write(&progress(6, 1, &[])).unwrap();
+        assert_eq!(open(ID).1.unwrap().standing, Standing::RolledBack);
+        anchor.vouch();
+        anchor.write(&progress(6, 1, &[])).unwrap();
+        assert_eq!(open(ID).1.unwrap().standing, Standing::Anchored);
         let many = (0..2000).map(|i| (format!("link-{i:060}").into_bytes(), 1)).collect();
         anchor.write(&Progress { marks: many, ..Progress::default() }).unwrap_err();
         anchor.remove();
-        assert_eq!(open(ID).1, None);
+        assert!(open(ID).1.is_none());
     }
 
     #[test]
@@ -278,11 +327,11 @@ mod tests {
         let (mut anchor, _) = Anchor::open(home.path(), home.path(), &master(), ID).unwrap();
         anchor.whose[0] ^= 1;
         anchor.write(&progress(1, 1, &[])).unwrap();
-        assert_eq!(Anchor::open(home.path(), home.path(), &master(), ID).unwrap().1, None);
+        assert!(Anchor::open(home.path(), home.path(), &master(), ID).unwrap().1.is_none());
         anchor.whose[0] ^= 1;
         anchor.write(&progress(2, 1, &[])).unwrap();
         let other = Anchor::open(home.path(), home.path(), &SecretBytes::new(vec![8; 32]), ID).unwrap().1;
-        assert_eq!(other, None);
+        assert!(other.is_none());
         let (path, aside) = (anchor.path.clone(), home.path().join("aside"));
         fs::rename(&path, &aside).unwrap();
         std::os::unix::fs::symlink(&aside, &path).unwrap();

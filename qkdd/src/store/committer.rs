@@ -40,6 +40,8 @@ pub enum Work {
     Commit(Commit),
     /// Read pad blocks of a link back, by their keys.
     Read(LinkId, Vec<Vec<u8>>),
+    /// Let the next start stand on this run; no result comes.
+    Vouch,
 }
 
 /// What became of it.
@@ -128,6 +130,10 @@ impl Writer {
                 Work::Commit(first) => self.gather(first, waiting),
                 Work::Read(link, keys) => {
                     self.read(link, keys);
+                    None
+                }
+                Work::Vouch => {
+                    self.store.vouch();
                     None
                 }
             };

@@ -215,7 +215,8 @@ impl DataDir {
         check_private_dir(&self.root)?;
         let lock = lock(&self.part("lock"))?;
         self.check_file_system()?;
-        if let Some(last) = fresh::read(&self.part(FRESH_FILE))? {
+        let permission = fresh::read(&self.part(FRESH_FILE))?;
+        if let Some(last) = permission {
             self.make_anew(master, last, reached)?;
         }
         let alarms = self.bring_to_form(master, &mut |_| Ok(()))?.into_iter().collect();
@@ -223,7 +224,7 @@ impl DataDir {
             return self.open_ephemeral(master, lock);
         }
         let mut parts = self.check(master)?;
-        let (anchor, standing) = self.anchor(master, &parts);
+        let (anchor, standing) = self.anchor(master, &parts, permission.is_some());
         self.bump(&mut parts, reached)?;
         let NodeState { id, incarnation, generation, .. } = parts.state;
         let audit = AuditLog::open(&self.root, master, self.options.audit)?;
@@ -266,11 +267,16 @@ impl DataDir {
         }
     }
 
-    /// What the anchor says of the parts as they are; best effort.
-    fn anchor(&self, master: &SecretBytes, parts: &Parts) -> (Option<Anchor>, Standing) {
+    /// What the anchor says of the parts as they are; best effort. Where all was just made there is nothing older.
+    fn anchor(&self, master: &SecretBytes, parts: &Parts, is_new: bool) -> (Option<Anchor>, Standing) {
         let Some(dir) = &self.options.anchor_dir else { return (None, Standing::Unconfirmed) };
         match Anchor::open(dir, &self.root, master, parts.state.id) {
-            Ok((anchor, seen)) => (Some(anchor), anchor::standing(seen.as_ref(), &parts.progress())),
+            Ok((mut anchor, seen)) => {
+                let found = anchor::standing(seen.as_ref(), &parts.progress());
+                let standing = if is_new { Standing::Anchored } else { found };
+                anchor.stand(standing);
+                (Some(anchor), standing)
+            }
             Err(error) => {
                 tracing::warn!(%error, "There is no anchor: after a start a neighbour has to vouch for the pools");
                 (None, Standing::Unconfirmed)
@@ -297,6 +303,7 @@ impl DataDir {
 
     /// Ends what a kill interrupted: renewal, removals, and overwriting of what was replaced.
     fn settle(&self, parts: &mut Parts) -> Result<(), StoreError> {
+        parts.shred.settle()?;
         if parts.shred.keys().next.is_some() {
             rotation::renew(parts, &mut |_| Ok(()))?;
         } else {

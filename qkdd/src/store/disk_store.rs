@@ -168,10 +168,10 @@ impl DiskStore {
 
     fn overwrite_replaced(&mut self) -> Result<(), StoreError> {
         fail_point::pass(Point::SettleBegins);
-        self.parts.marks.settle()?;
-        self.parts.tables.settle()?;
+        let marks = self.parts.marks.settle();
+        let settled = self.parts.tables.settle().and(marks);
         fail_point::pass(Point::SettleEnds);
-        Ok(())
+        settled
     }
 }
 
@@ -199,6 +199,13 @@ impl Store for DiskStore {
         self.overwrite_replaced()?;
         ballast::keep_again(&self.ballast);
         if self.renewed.elapsed() < RENEW_EVERY { Ok(()) } else { self.renew() }
+    }
+
+    fn vouch(&mut self) {
+        if let Some(anchor) = &mut self.anchor {
+            anchor.vouch();
+        }
+        self.tell_anchor();
     }
 
     fn load(&self, table: Table) -> Result<Vec<(Vec<u8>, SecretBytes)>, StoreError> {

@@ -159,9 +159,13 @@ impl Marks {
         self.open.iter().map(read).collect()
     }
 
-    /// Overwrites every mark that was replaced.
+    /// Overwrites every mark that was replaced; a file that fails does not stop the others.
     pub(super) fn settle(&mut self) -> Result<(), StoreError> {
-        self.open.values_mut().try_for_each(|mark| mark.file.settle())
+        let mut done = Ok(());
+        for mark in self.open.values_mut() {
+            done = done.and(mark.file.settle());
+        }
+        done
     }
 
     /// Writes every newest mark once more, under `keys` from here on, so that both slots of every file hold it.

@@ -76,6 +76,10 @@ pub trait Store {
         Ok(())
     }
 
+    /// Lets the next start stand on this run. It is called once a neighbour, or the discarding of what only a
+    /// neighbour could confirm, has made good for a start that was not anchored.
+    fn vouch(&mut self) {}
+
     /// Every record of a table, by rising key. The audit log is written only: it loads as empty.
     ///
     /// # Errors
@@ -94,6 +98,10 @@ impl<S: Store + ?Sized> Store for Box<S> {
 
     fn settle(&mut self) -> Result<(), StoreError> {
         (**self).settle()
+    }
+
+    fn vouch(&mut self) {
+        (**self).vouch();
     }
 
     fn load(&self, table: Table) -> Result<Vec<(Vec<u8>, SecretBytes)>, StoreError> {

@@ -78,9 +78,10 @@ impl Ring {
         let file = files::options().read(true).write(true).open(&path).map_err(StoreError::io("open", &path))?;
         let length = file.metadata().map_err(StoreError::io("read", &path))?.len();
         let damaged = |reason: String| StoreError::Damaged { path: path.clone(), reason };
-        let slots = u32::try_from(length / SLOT_BYTES as u64).unwrap_or(u32::MAX);
-        if length == 0 || !length.is_multiple_of(CHUNK_BYTES as u64) || slots > SLOTS_MAX {
-            return Err(damaged(format!("it has {length} bytes, which is no whole number of chunks below the limit")));
+        // A kill may have left a part of a chunk that no record uses yet.
+        let slots = u32::try_from(length / CHUNK_BYTES as u64).map_or(u32::MAX, |n| n.saturating_mul(CHUNK_SLOTS));
+        if slots == 0 || slots > SLOTS_MAX {
+            return Err(damaged(format!("{length} bytes are no length that it can have")));
         }
         let mut head = [0; SLOT_BYTES];
         file.read_exact_at(&mut head, 0).map_err(StoreError::io("read", &path))?;
@@ -175,6 +176,9 @@ impl Ring {
 
     /// Overwrites every slot that was given back; then they are free.
     pub(super) fn settle(&mut self) -> Result<(), StoreError> {
+        if self.spent.is_empty() {
+            return Ok(());
+        }
         let mut spent = std::mem::take(&mut self.spent);
         spent.sort_unstable();
         for run in spent.chunk_by(|a, b| a + 1 == *b) {

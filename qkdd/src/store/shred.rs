@@ -69,6 +69,11 @@ impl Shred {
         self.write(WrapKeys { path: self.keys.path.clone(), current: next, next: None })
     }
 
+    /// Overwrites what a kill left in the other slot.
+    pub(super) fn settle(&mut self) -> Result<(), StoreError> {
+        self.file.settle()
+    }
+
     fn write(&mut self, keys: WrapKeys) -> Result<(), StoreError> {
         self.seq = self.seq.saturating_add(1);
         self.file.write(&self.key, &slot_of(self.id, self.seq, &keys))?;

@@ -81,6 +81,19 @@ fn a_full_ring_refuses() {
 }
 
 #[test]
+fn a_chunk_that_was_half_written_is_written_again() {
+    let (home, mut ring) = new();
+    ring.make_room(1).unwrap();
+    let slot = ring.put(&key(5)).unwrap();
+    ring.file.write_all_at(&[7; 100], CHUNK_BYTES as u64).unwrap();
+    let mut again = Ring::open(home.path(), ID, &keys(1)).unwrap();
+    assert!(again.keep([slot].into_iter()));
+    again.make_room(CHUNK_SLOTS as usize).unwrap();
+    assert_eq!(again.file.metadata().unwrap().len(), 2 * CHUNK_BYTES as u64);
+    assert!(holds(&again, slot).is_some());
+}
+
+#[test]
 fn what_is_named_twice_or_is_not_there_is_refused() {
     let (_home, mut ring) = new();
     for named in [vec![0], vec![5, 5], vec![CHUNK_SLOTS]] {
