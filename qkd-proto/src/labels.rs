@@ -61,6 +61,10 @@ pub mod derive {
     pub const KEY_ID_SEED: &str = "qkdd key id seed v1";
     /// One key id.
     pub const KEY_ID: &str = "qkdd key id v1";
+    /// The key of one pad block at rest.
+    pub const PAD_BLOCK: &str = "qkdd pad block v1";
+    /// The step from one pad block's chain head to the next.
+    pub const PAD_STEP: &str = "qkdd pad step v1";
     /// Sealing of records at rest.
     pub const STORE_SEAL: &str = "qkdd store seal v1";
     /// MAC of the mark file.

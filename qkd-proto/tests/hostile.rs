@@ -7,12 +7,12 @@ use std::time::Duration;
 use qkd_proto::codec::{self, Bytes};
 use qkd_proto::crypto::Signature;
 use qkd_proto::entropy::{Entropy, SeededEntropy};
-use qkd_proto::id::{BlockId, Incarnation, Nonce, SessionId, TransferId};
+use qkd_proto::id::{BlockId, Incarnation, Nonce, SessionId, StoreSequence, TransferId};
 use qkd_proto::labels;
 use qkd_proto::mac::Tag;
 use qkd_proto::node::input::Input;
 use qkd_proto::node::message::{BlockFrame, NEIGHBOUR_BYTES_MAX, NEIGHBOUR_VERSION, NeighbourMessage};
-use qkd_proto::pool::message::{DepositOffer, PoolMessage, SignedHello};
+use qkd_proto::pool::message::{DepositOffer, PoolMessage, Sequences, SignedHello};
 use qkd_proto::relay::letter;
 use qkd_proto::relay::message::{
     AdvertLink, AdvertText, HopFrame, LetterBody, LetterText, LinkState, RelayMessage, TransferHeader,
@@ -99,20 +99,27 @@ fn header(dice: &mut SeededEntropy, rig: &Rig) -> TransferHeader {
     }
 }
 
+fn records(dice: &mut SeededEntropy) -> Sequences {
+    Sequences { marks: number(dice), store: StoreSequence(number(dice)) }
+}
+
 fn message(dice: &mut SeededEntropy, rig: &Rig, nonce: [Option<Nonce>; 2]) -> NeighbourMessage {
     let nonces = nonce;
     let nonce = nonces[dice.below(2) as usize].unwrap_or(Nonce(token(dice)));
     let pool = |message| NeighbourMessage::Pool(message);
-    match dice.below(12) {
+    match dice.below(13) {
         0 => pool(PoolMessage::BlockStart { block: BlockId(number(dice)), hash_keys: dice.below(4) as u32 }),
         1 => pool(PoolMessage::BlockOffer(offer(dice, rig))),
         2 => pool(PoolMessage::BlockAck(offer(dice, rig))),
         3 => pool(PoolMessage::BlockNak(offer(dice, rig))),
         4 | 5 => {
-            pool(PoolMessage::Reserve { incarnation: Incarnation(1), nonce, from: number(dice), to: number(dice) })
+            let (from, to, records) = (number(dice), number(dice), records(dice));
+            pool(PoolMessage::Reserve { incarnation: Incarnation(1), nonce, from, to, records })
         }
         6 => pool(PoolMessage::ReserveAck { nonce, to: number(dice) }),
-        7 => pool(PoolMessage::Grant { offset: number(dice), length: number(dice), index: number(dice) }),
+        11 if dice.below(2) == 0 => pool(PoolMessage::HeartbeatAck { nonce, records: records(dice) }),
+        11 => pool(PoolMessage::Heartbeat { nonce, records: records(dice) }),
+        7 => pool(PoolMessage::Grant { nonce, offset: number(dice), length: number(dice) }),
         10 => pool(PoolMessage::BlockResume { block: block(dice, rig), heard: number(dice) as u32 }),
         8 => pool(PoolMessage::Hello(SignedHello { text: bytes(dice, 300), signature: Signature([1; 64]) })),
         9 => {

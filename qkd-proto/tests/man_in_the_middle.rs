@@ -20,7 +20,6 @@ use qkd_proto::distill::message::{BlockMessage, EngineKind};
 use qkd_proto::distill::plan::Role;
 use qkd_proto::entropy::{Entropy as _, SeededEntropy};
 use qkd_proto::mac::{AuthTag, PadStock};
-use qkd_proto::node::effect::Table;
 use qkd_proto::node::message::BlockFrame;
 use qkd_proto::pool::PAD_BLOCK_BYTES;
 use qkd_proto::sim::pair;
@@ -296,9 +295,8 @@ impl Scene {
 
     /// Pad that both ends hold is the same.
     fn assert_equal_pads(&self) {
-        let [ours, theirs] = [0, 1].map(|at| &self.rig.sites[at].disk);
-        let pads = ours.iter().filter(|((table, _), _)| *table == Table::Pads);
-        let both: Vec<_> = pads.filter_map(|(key, pad)| Some((pad, theirs.get(key)?))).collect();
+        let [ours, theirs] = [0, 1].map(|at| self.rig.closed_pads(at, 0));
+        let both: Vec<_> = ours.iter().filter_map(|(place, pad)| Some((pad, theirs.get(place)?))).collect();
         assert!(!both.is_empty() && both.iter().all(|(ours, theirs)| ours == theirs), "the ends hold unequal pads");
     }
 

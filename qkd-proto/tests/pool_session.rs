@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use qkd_proto::codec::{self, Bytes};
 use qkd_proto::entropy::SeededEntropy;
-use qkd_proto::id::{BootId, DataDirId, Incarnation, LinkId, PoolId};
+use qkd_proto::id::{BootId, DataDirId, Incarnation, LinkId, PoolId, StoreSequence};
 use qkd_proto::labels;
+use qkd_proto::pool::Testimony;
 use qkd_proto::pool::handshake::{Agreement, HELLO_VERSION, Handshake, Introduction};
 use qkd_proto::pool::message::{HelloText, Resume, SignedHello};
 use qkd_proto::pool::record::{MarksRecord, PeerMemory};
@@ -36,7 +37,8 @@ fn introduction(own: usize, peer: usize, with: Option<Resume>) -> Introduction {
         incarnation: Incarnation(3),
         boot: BootId([own as u8; 16]),
         data_dir: DataDirId([own as u8; 16]),
-        ledger_sequence: 7,
+        store_sequence: StoreSequence(7),
+        vouches: true,
         resume: with,
         send_next: 0,
         send_runs: vec![(0, 10)],
@@ -50,7 +52,7 @@ fn memory(of: usize) -> PeerMemory {
         incarnation: Incarnation(3),
         boot: BootId([of as u8; 16]),
         mark_sequence: 5,
-        ledger_sequence: 7,
+        store_sequence: StoreSequence(7),
     }
 }
 
@@ -148,7 +150,7 @@ fn rolled_back_and_cloned_neighbours_cost_both_ends_the_pool() {
         |known| known.boot = BootId([9; 16]),
         |known| known.data_dir = DataDirId([9; 16]),
         |known| known.mark_sequence = 6,
-        |known| known.ledger_sequence = 8,
+        |known| known.store_sequence = StoreSequence(8),
     ];
     for change in changes {
         for knowing in [0, 1] {
@@ -162,6 +164,46 @@ fn rolled_back_and_cloned_neighbours_cost_both_ends_the_pool() {
             assert!(a.discarded.is_some() && b.discarded.is_some());
             assert_eq!(a.secret.expose(), b.secret.expose(), "a new pool can start");
         }
+    }
+}
+
+/// Each end hears what the other remembers of it.
+#[test]
+fn an_end_hears_that_it_was_rolled_back() {
+    let told = |change: fn(&mut PeerMemory), vouches: bool| {
+        let mut ends = [introduction(0, 1, Some(resume(1))), introduction(1, 0, Some(resume(1)))];
+        let mut known = memory(0);
+        change(&mut known);
+        ends[1].marks.peer = Some(known);
+        (ends[1].vouches, ends[0].vouches) = (vouches, true);
+        (ends[0].marks.pool, ends[0].marks.sequence) = (Some(PoolId([1; 16])), 5);
+        let [a, b] = ends;
+        let [a, _] = pair(a, b, 1).finish();
+        a.testimony
+    };
+    assert_eq!(told(|_| (), true), Testimony::Fits { sure: true });
+    assert_eq!(told(|_| (), false), Testimony::Fits { sure: false });
+    assert_eq!(told(|known| known.data_dir = DataDirId([9; 16]), true), Testimony::None);
+    let changes: [fn(&mut PeerMemory); 4] = [
+        |known| known.incarnation = Incarnation(4),
+        |known| known.boot = BootId([9; 16]),
+        |known| known.mark_sequence = 6,
+        |known| known.store_sequence = StoreSequence(8),
+    ];
+    for change in changes {
+        assert!(matches!(told(change, false), Testimony::Contradicts(_)));
+    }
+}
+
+/// Both ends may be older copies that fit together: a whole site was put back.
+#[test]
+fn pads_go_on_only_if_an_end_vouches() {
+    for (a, b) in [(true, true), (true, false), (false, true), (false, false)] {
+        let mut ends = [introduction(0, 1, Some(resume(1))), introduction(1, 0, Some(resume(1)))];
+        (ends[0].vouches, ends[1].vouches) = (a, b);
+        let [first, second] = ends;
+        let [first, second] = pair(first, second, 1).finish();
+        assert_eq!((first.resume.is_some(), second.resume.is_some()), (a || b, a || b));
     }
 }
 

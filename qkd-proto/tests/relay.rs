@@ -10,6 +10,7 @@ use qkd_proto::codec;
 use qkd_proto::id::TransferId;
 use qkd_proto::node::effect::Table;
 use qkd_proto::node::message::{NEIGHBOUR_BYTES_MAX, NEIGHBOUR_VERSION, NeighbourMessage};
+use qkd_proto::node::planted::Defect;
 use qkd_proto::relay::letter;
 use qkd_proto::relay::message::{LETTER_BYTES_MAX, LetterBody, LetterText, RelayMessage};
 use qkd_proto::relay::record::{TransferRecord, TransferState};
@@ -56,7 +57,7 @@ fn lines_of_two_to_eight_nodes_carry_keys_both_ways() {
 #[test]
 fn a_relay_that_alters_bits_is_found_out_and_avoided() {
     let mut rig = Rig::new(4, &[(0, 1), (1, 2), (2, 3), (3, 0)]);
-    rig.sites[1].node.as_mut().expect("it runs").plant_lies();
+    rig.sites[1].node.as_mut().expect("it runs").plant(Defect::AlterPayloads);
     for _ in 0..4 {
         assert!(rig.one_key(0, 2), "the other way is taken");
     }
@@ -67,7 +68,7 @@ fn a_relay_that_alters_bits_is_found_out_and_avoided() {
 #[test]
 fn with_a_lying_relay_on_the_only_way_no_key_is_delivered() {
     let mut rig = Rig::line(3);
-    rig.sites[1].node.as_mut().expect("it runs").plant_lies();
+    rig.sites[1].node.as_mut().expect("it runs").plant(Defect::AlterPayloads);
     assert!(!rig.one_key(0, 2));
     assert!(rig.logged("QKD-2303"));
     assert!(transfers(&rig, 2).iter().all(|(_, state)| *state == TransferState::Voided));
@@ -107,6 +108,27 @@ fn traffic_in_one_direction_never_starves() {
             let answer = rig.answers.remove(&id);
             assert!(matches!(answer, Some(SupplyAnswer::Keys(_))), "{master} to {slave}, round {round}: {answer:?}");
         }
+    }
+}
+
+/// No block comes any more: what one direction has too much of goes to the other.
+#[test]
+fn unused_bytes_go_to_the_direction_that_runs_dry() {
+    for (master, slave) in [(0, 1), (1, 0)] {
+        let mut rig = Rig::line(2);
+        rig.run_for(Duration::from_secs(20));
+        rig.device_fails = true;
+        rig.run_for(Duration::from_secs(2));
+        let (own, other) = rig.stored(master, 0);
+        let mut relayed = 0;
+        while relayed < own + other {
+            let id = rig.enc(master, slave, 40);
+            rig.run_for(Duration::from_millis(600));
+            let Some(SupplyAnswer::Keys(keys)) = rig.answers.remove(&id) else { break };
+            relayed += 32 * keys.len() as u64;
+        }
+        println!("{master} to {slave}: {own} + {other} bytes, {relayed} relayed");
+        assert!(relayed > own + other / 4, "of {own} own and {other} other bytes {relayed} were relayed");
     }
 }
 

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use qkd_proto::crypto::{IdentityKey, SystemEntropy};
 use qkd_proto::entropy::draw;
-use qkd_proto::id::{BootId, DataDirId, Incarnation, StoreSequence};
+use qkd_proto::id::BootId;
 use qkd_proto::node::effect::Table;
 use qkd_proto::node::gate::Gate;
-use qkd_proto::node::settings::{LinkPlan, NodeSettings, Standing};
+use qkd_proto::node::settings::{LinkPlan, NodeSettings};
 use qkd_proto::node::{Node, RestoreError, Stored};
 use qkd_proto::relay::directory;
 use qkd_proto::secret::SecretBytes;
@@ -24,7 +24,7 @@ use crate::api::control_socket::{self, ControlSocket};
 use crate::api::handle::{NodeHandle, Question};
 use crate::api::key_socket::{self, KeySocket, KeySocketOptions};
 use crate::api::metrics::MetricsSocket;
-use crate::config::{Config, ConfigFaults};
+use crate::config::{Config, ConfigFaults, StoreSettings};
 use crate::device::{self, Device, DeviceSetup, PlanError};
 use crate::driver::{Clock, Driver, Sources};
 use crate::faults::Faults;
@@ -34,11 +34,13 @@ use crate::jobs::Jobs;
 use crate::network::{Network, NetworkError, NetworkSettings};
 use crate::pad_ledger::PadLedger;
 use crate::store::Store;
+use crate::store::anchor;
 use crate::store::committer::Committer;
 use crate::store::data_dir::{DataDir, DataDirError, OpenedData};
 use crate::store::error::StoreError;
 use crate::store::locked::Hold;
 use crate::store::master_key::MasterKeyError;
+use crate::store::options::StoreOptions;
 use crate::store::zeroize::{self, Destroyed, ZeroizedError};
 use crate::{hardening, shutdown, tamper};
 
@@ -125,8 +127,15 @@ impl StartError {
 pub fn check(path: &Path) -> Result<Config, StartError> {
     let config = Config::load(path)?;
     device_setups(&config)?;
+    store_options(&config)?;
     KeySocket::check(&config.supply).map_err(key_socket::StartError::from)?;
     Ok(config)
+}
+
+fn store_options(config: &Config) -> Result<StoreOptions, DataDirError> {
+    let StoreSettings { anchor_dir, profile, strict } = &config.store;
+    let anchor_dir = anchor::place(anchor_dir, &config.control_socket)?;
+    Ok(StoreOptions { anchor_dir, profile: *profile, strict: *strict, audit: config.audit })
 }
 
 fn link_plans(config: &Config) -> Result<Vec<LinkPlan>, PlanError> {
@@ -181,9 +190,10 @@ async fn run_guarded(
     seal: impl FnOnce() -> Result<(), StartError>,
 ) -> Result<(), StartError> {
     tamper::watch(&config.tamper, &guard.zeroize).map_err(|error| StartError::System("tamper", error))?;
-    let opened = DataDir::open_with(&config.data_dir, &guard.key.copy(), config.audit)?;
-    let OpenedData { id, incarnation, store, .. } = opened;
-    let settings = node_settings(config, id, incarnation)?;
+    let opened = DataDir::open_with(&config.data_dir, &guard.key.copy(), store_options(config)?)?;
+    let settings = node_settings(config, &opened)?;
+    let OpenedData { incarnation, alarms, store, .. } = opened;
+    alarms.iter().for_each(|text| tracing::warn!("Alarm {text}"));
     let clock = Clock::start();
     let node = Node::new(settings, load(&*store)?, Box::new(SystemEntropy::new()), clock.now())?;
     let (questions, queue) = NodeHandle::new(QUESTIONS_MAX);
@@ -213,16 +223,17 @@ async fn run_guarded(
     Ok(())
 }
 
-fn node_settings(config: &Config, id: DataDirId, incarnation: Incarnation) -> Result<NodeSettings, PlanError> {
+fn node_settings(config: &Config, opened: &OpenedData) -> Result<NodeSettings, PlanError> {
     Ok(NodeSettings {
         id: config.node.clone(),
         identity: IdentityKey::from_seed(&config.identity_key),
         roster: config.roster.clone(),
-        incarnation,
+        incarnation: opened.incarnation,
         boot: BootId(draw(&mut SystemEntropy::new())),
-        data_dir: id,
-        sequence: StoreSequence(0),
-        standing: Standing::Anchored,
+        data_dir: opened.id,
+        sequence: opened.sequence,
+        standing: opened.standing,
+        strict: config.store.strict,
         links: link_plans(config)?,
         saes: config.saes.iter().map(|sae| sae.id.clone()).collect(),
         self_pair: config.insecure_test.as_ref().is_some_and(|test| test.self_pair),
@@ -258,7 +269,6 @@ async fn destroy(
 fn load(store: &dyn Store) -> Result<Stored, StoreError> {
     Ok(Stored {
         pools: store.load(Table::Pools)?,
-        pads: store.load(Table::Pads)?,
         marks: store.load(Table::Marks)?,
         transfers: store.load(Table::Transfers)?,
     })

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use qkd_proto::id::{CommitId, LinkId, RequestId};
 use qkd_proto::moment::{Moment, Now, UnixMillis};
 use qkd_proto::node::Node;
-use qkd_proto::node::effect::{Action, Commit, Event};
+use qkd_proto::node::effect::{Action, Event};
 use qkd_proto::node::gate::Gate;
 use qkd_proto::node::input::Input;
 use qkd_proto::supply::message::{Refusal, SupplyAnswer};
@@ -18,12 +18,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::handle::Question;
 use crate::device::{Device, DeviceCommand};
+use crate::fail_point::{self, Point};
 use crate::faults::Faults;
 use crate::guard::Guard;
 use crate::jobs::Jobs;
 use crate::network::{Network, NetworkEvent, NetworkEvents};
 use crate::pad_ledger::PadLedger;
-use crate::store::committer::{CommitResult, Committer, SubmitError};
+use crate::store::committer::{CommitResult, Committer, SubmitError, Work};
 
 /// Sleeps no longer than this, so that a wrong deadline heals.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
@@ -79,8 +80,8 @@ pub struct Driver {
     pub pad_ledger: Option<PadLedger>,
     /// Holds effects back.
     pub gate: Gate,
-    /// Commits that found the disk's queue full.
-    pub backlog: VecDeque<Commit>,
+    /// Commits and reads that found the disk's queue full.
+    pub backlog: VecDeque<Work>,
     /// Applications that wait.
     pub waiting: BTreeMap<RequestId, oneshot::Sender<SupplyAnswer>>,
     /// Number of the last request.
@@ -95,12 +96,26 @@ impl Driver {
             let sleep = self.sleep();
             tokio::select! {
                 biased;
-                () = stop.cancelled() => return self,
+                () = stop.cancelled() => {
+                    self.feed(Input::Stop);
+                    self.empty_backlog(&mut sources).await;
+                    return self;
+                }
                 Some(result) = sources.commits.recv() => self.commit_ended(result),
                 Some(input) = sources.inputs.recv() => self.feed(input),
                 Some(question) = sources.questions.recv() => self.answer(question),
                 Some(event) = sources.network.recv() => self.network_event(event),
                 () = tokio::time::sleep(sleep) => self.timer(),
+            }
+        }
+    }
+
+    /// Hands all that waits to the disk.
+    async fn empty_backlog(&mut self, sources: &mut Sources) {
+        while !self.backlog.is_empty() {
+            match sources.commits.recv().await {
+                Some(result) => self.commit_ended(result),
+                None => return,
             }
         }
     }
@@ -135,15 +150,17 @@ impl Driver {
     fn commit_ended(&mut self, result: CommitResult) {
         match result {
             CommitResult::Committed(commit, sequence) => {
+                fail_point::pass(Point::CommitHeard);
                 for action in self.gate.durable(commit) {
                     self.perform(action);
                 }
                 self.feed(Input::Committed(commit, sequence));
             }
             CommitResult::CommitFailed(commit) => self.commit_failed(commit),
+            CommitResult::PadsRead(link, found) => self.feed(Input::PadsRead(link, found)),
         }
-        while let Some(commit) = self.backlog.pop_front() {
-            if !self.submit(commit) {
+        while let Some(work) = self.backlog.pop_front() {
+            if !self.submit(work) {
                 break;
             }
         }
@@ -216,15 +233,10 @@ impl Driver {
     }
 
     fn perform(&mut self, action: Action) {
+        pass_before(&action);
         match action {
-            Action::Commit(commit) => {
-                if self.backlog.is_empty() {
-                    self.submit(commit);
-                } else {
-                    self.backlog.push_back(commit);
-                }
-            }
-            Action::ReadPads(..) => {}
+            Action::Commit(commit) => self.give_to_disk(Work::Commit(commit)),
+            Action::ReadPads(link, keys) => self.give_to_disk(Work::Read(link, keys)),
             Action::SendLink(link, bytes) => self.network.send_link(&link, bytes),
             Action::SendBlock(link, bytes) => self.network.send_block(&link, bytes),
             Action::DropLink(link) => self.network.drop_link(&link),
@@ -251,16 +263,32 @@ impl Driver {
         }
     }
 
-    /// Hands a commit to the disk; false if it must wait.
-    fn submit(&mut self, commit: Commit) -> bool {
-        match self.committer.submit(commit) {
+    /// Keeps the order of what waits for the disk.
+    fn give_to_disk(&mut self, work: Work) {
+        if self.backlog.is_empty() {
+            self.submit(work);
+        } else {
+            self.backlog.push_back(work);
+        }
+    }
+
+    /// Hands work to the disk; false if it must wait.
+    fn submit(&mut self, work: Work) -> bool {
+        fail_point::pass(Point::CommitSubmitted);
+        match self.committer.submit(work) {
             Ok(()) => true,
-            Err(SubmitError::Full(commit)) => {
-                self.backlog.push_front(commit);
+            Err(SubmitError::Full(work)) => {
+                self.backlog.push_front(work);
                 false
             }
-            Err(SubmitError::Stopped(commit)) => {
-                self.commit_failed(commit.id);
+            Err(SubmitError::Stopped(work)) => {
+                match work {
+                    Work::Commit(commit) => self.commit_failed(commit.id),
+                    Work::Read(link, keys) => {
+                        let none = keys.into_iter().map(|key| (key, None)).collect();
+                        self.feed(Input::PadsRead(link, none));
+                    }
+                }
                 true
             }
         }
@@ -272,6 +300,16 @@ impl Driver {
             tracing::warn!(%link, "The device cannot keep up: the link is dropped");
             self.network.drop_link(link);
         }
+    }
+}
+
+/// Where a test may stop the process: before an effect leaves.
+fn pass_before(action: &Action) {
+    match action {
+        Action::SendLink(..) => fail_point::pass(Point::LinkSend),
+        Action::Supply(..) => fail_point::pass(Point::AnswerLeaves),
+        Action::NotePadUse(..) => fail_point::pass(Point::PadNoted),
+        _ => {}
     }
 }
 

@@ -7,6 +7,7 @@ pub mod config;
 pub mod daemon;
 pub mod device;
 pub mod driver;
+pub mod fail_point;
 pub mod faults;
 pub mod guard;
 pub mod hardening;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use qkdd::daemon::{self, StartError};
-use qkdd::{args::Args, hardening, offline, telemetry};
+use qkdd::{args::Args, fail_point, hardening, offline, telemetry};
 
 fn main() -> ExitCode {
     let started = hardening::early().map_err(|error| StartError::System("hardening", error));
@@ -19,6 +19,7 @@ fn main() -> ExitCode {
 }
 
 fn start(args: &Args) -> Result<(), StartError> {
+    fail_point::pass(fail_point::Point::Start);
     if let Some(path) = &args.reset_pools {
         return offline::reset_pools(path);
     }

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use qkd_proto::crypto::IdentityKey;
 use qkd_proto::secret::SecretBytes;
 use qkd_proto::topology::{Member, Roster, RosterLink};
-use qkdd::config::{Config, DeviceSettings};
+use qkdd::config::{Config, DeviceSettings, StoreSettings};
+use qkdd::store::options::{AnchorDir, Profile};
 
 struct Folder(tempfile::TempDir);
 
@@ -69,6 +70,20 @@ fn defaults_fill_the_rest() {
     assert_eq!(config.links[0].device, DeviceSettings::Simulated);
     assert_eq!((config.links[0].preset.as_str(), config.links[0].capacity_bytes), ("lab", 262_144));
     assert!(!format!("{config:?}").contains("0202"), "no secret in Debug");
+}
+
+#[test]
+fn the_store_is_kept_as_told() {
+    let folder = Folder::new();
+    let store = |text: &str| folder.load(&format!("{}[store]\n{text}", good())).map(|config| config.store);
+    assert_eq!(store("").unwrap(), StoreSettings::default());
+    let given = store("anchor_dir = \"run\"\nprofile = \"ephemeral\"\nstrict = true\n").unwrap();
+    let anchor_dir = AnchorDir::At(folder.0.path().join("run"));
+    assert_eq!(given, StoreSettings { anchor_dir, profile: Profile::Ephemeral, strict: true });
+    assert_eq!(store("anchor_dir = \"none\"\n").unwrap().anchor_dir, AnchorDir::Nowhere);
+    let error = store("profile = \"fast\"\nstrict = 1\n").expect_err("faults");
+    assert!(error.contains("store.profile = \"fast\" is unknown: use durable or ephemeral"), "{error}");
+    assert!(error.contains("store.strict"), "{error}");
 }
 
 #[test]

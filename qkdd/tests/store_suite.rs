@@ -63,6 +63,8 @@ fn suite(mut store: BoxedStore) {
     later_records_win(&mut *store);
     takes_more_than_a_batch(&mut *store);
     refuses_whole_commits(&mut *store);
+    reads_what_was_asked_for(&mut *store);
+    counts_commits_of_tables(&mut *store);
 }
 
 fn keeps_tables_apart(store: &mut dyn Store) {
@@ -112,6 +114,26 @@ fn refuses_whole_commits(store: &mut dyn Store) {
     assert!(store.load(Table::Audit).unwrap().is_empty());
 }
 
+fn reads_what_was_asked_for(store: &mut dyn Store) {
+    for table in TABLES {
+        store.commit(vec![put(table, b"a-b", b"1"), put(table, b"a-c", b"2")]).unwrap();
+        let keys = [b"a-c", b"a-x", b"a-b"].map(|key| key.to_vec());
+        let found = store.read(table, keys.to_vec()).unwrap();
+        assert!(found.iter().map(|(key, _)| key).eq(&keys));
+        let values = found.iter().map(|(_, value)| value.as_ref().map(|value| value.expose().to_vec()));
+        assert!(values.eq([Some(b"2".to_vec()), None, Some(b"1".to_vec())]), "{table:?}");
+        store.commit(vec![delete(table, b"a-b"), delete(table, b"a-c")]).unwrap();
+    }
+    assert!(store.read(Table::Audit, vec![Vec::new()]).unwrap()[0].1.is_none());
+}
+
+fn counts_commits_of_tables(store: &mut dyn Store) {
+    let mark = store.commit(vec![put(Table::Marks, b"a-b", b"1")]).unwrap();
+    let first = store.commit(vec![put(Table::Pools, b"a-b", b"1")]).unwrap();
+    let second = store.commit(vec![delete(Table::Pools, b"a-b")]).unwrap();
+    assert!(mark < first && first < second, "{mark:?} {first:?} {second:?}");
+}
+
 #[test]
 fn memory_store_passes_the_suite() {
     suite(Box::new(MemoryStore::new()));
@@ -127,7 +149,8 @@ fn the_tables_hold_no_value_in_the_clear() {
     let disk = Disk::new();
     let mut store = disk.open();
     let secret = b"thirty-two bytes of secret value";
-    store.commit(vec![put(Table::Pads, b"k", secret), put(Table::Transfers, b"k", secret)]).unwrap();
+    // Pad blocks come in boxes already.
+    store.commit(vec![put(Table::Pools, b"k", secret), put(Table::Transfers, b"k", secret)]).unwrap();
     drop(store);
     for entry in std::fs::read_dir(disk.path.join("store")).unwrap() {
         let path = entry.unwrap().path();
@@ -137,6 +160,18 @@ fn the_tables_hold_no_value_in_the_clear() {
 }
 
 const KILLED_DIR: &str = "QKDD_TEST_KILLED_DIR";
+
+#[test]
+fn the_sequence_rises_over_all_runs() {
+    let (disk, mut last) = (Disk::new(), 0);
+    for _ in 0..3 {
+        let mut opened = DataDir::open(&disk.path, &SecretBytes::new(vec![1; 32])).unwrap();
+        assert!(opened.sequence.0 > last);
+        let sequence = opened.store.commit(vec![put(Table::Transfers, b"k", b"v")]).unwrap();
+        assert!(sequence > opened.sequence);
+        last = sequence.0;
+    }
+}
 
 /// Not a test: the process that the next one kills. Commits numbers for ever and says which are durable.
 #[test]
@@ -189,6 +224,8 @@ fn a_killed_process_leaves_what_it_said_was_durable() {
 #[derive(Debug, Clone)]
 enum Act {
     Commit(Vec<Change>),
+    Read(usize, Vec<u8>),
+    Settle,
     Reopen,
 }
 
@@ -197,8 +234,15 @@ fn act() -> impl Strategy<Value = Act> {
     let record = (0..TABLES.len(), 0..6u8, value);
     prop_oneof![
         6 => proptest::collection::vec(record, 0..12).prop_map(Act::Commit),
+        3 => (0..TABLES.len(), proptest::collection::vec(0..8u8, 0..10)).prop_map(|(table, links)| Act::Read(table, links)),
+        2 => Just(Act::Settle),
         1 => Just(Act::Reopen),
     ]
+}
+
+fn read(store: &dyn Store, table: Table, keys: &[Vec<u8>]) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+    let found = store.read(table, keys.to_vec()).unwrap().into_iter();
+    found.map(|(key, value)| (key, value.map(|value| value.expose().to_vec()))).collect()
 }
 
 fn at(change: &Change) -> (Table, Vec<u8>) {
@@ -235,6 +279,17 @@ proptest! {
                     store.as_mut().unwrap().commit(records_of(&changes)).unwrap();
                     memory.commit(records_of(&changes)).unwrap();
                     apply(&mut model, &changes);
+                }
+                Act::Read(table, links) => {
+                    let keys: Vec<_> = links.iter().map(|link| at(&(table, *link, None)).1).collect();
+                    let expected = keys.iter().map(|key| (key.clone(), model.get(&(TABLES[table], key.clone())).cloned()));
+                    let expected: Vec<_> = expected.collect();
+                    prop_assert_eq!(&read(&**store.as_ref().unwrap(), TABLES[table], &keys), &expected);
+                    prop_assert_eq!(&read(&memory, TABLES[table], &keys), &expected);
+                }
+                Act::Settle => {
+                    store.as_mut().unwrap().settle().unwrap();
+                    memory.settle().unwrap();
                 }
                 Act::Reopen => {
                     drop(store.take());

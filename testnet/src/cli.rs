@@ -32,7 +32,7 @@ enum Command {
     Docker(DockerArgs),
     /// Run harnesses at full size; the last line is "N passed, N failed"
     Deep {
-        /// Which ones: T1 (kill -9 loop)
+        /// Which ones
         #[arg(required = true, value_name = "NAME")]
         names: Vec<deep::Harness>,
         /// Repeat the random choices of an earlier run [default: from the clock]
@@ -56,6 +56,9 @@ enum Command {
         #[arg(long)]
         all: bool,
     },
+    /// Open a data directory and print a digest of its records
+    #[command(hide = true)]
+    ReadData { config: PathBuf },
     /// Start a program that dies with its parent
     #[command(hide = true)]
     Launch {
@@ -120,6 +123,7 @@ impl Cli {
             Command::Bench { name, output, seconds, all } => {
                 block_on(bench::run(name, &bench::Options { output, seconds, all }))
             }
+            Command::ReadData { config } => deep::open_data::print(&config),
             Command::Launch { parent, program, arguments } => Err(launch::launch(parent, &program, &arguments)),
         }
     }

@@ -62,6 +62,16 @@ impl Cluster {
         self.folder.net()
     }
 
+    /// The programs that its daemons run.
+    pub(crate) fn binaries(&self) -> &Binaries {
+        &self.binaries
+    }
+
+    /// Another program for the next starts of every daemon; the one before is returned.
+    pub(crate) fn swap_daemon(&mut self, qkdd: PathBuf) -> PathBuf {
+        std::mem::replace(&mut self.binaries.qkdd, qkdd)
+    }
+
     /// Starts every daemon and waits until each answers.
     pub(crate) async fn start(&mut self) -> Result<(), Failed> {
         for daemon in &mut self.daemons {

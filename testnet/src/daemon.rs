@@ -2,7 +2,7 @@
 //! Always: it dies with this program, and its log survives its runs.
 
 use std::fs::{File, OpenOptions};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -23,6 +23,10 @@ const LOG_LINES_SHOWN: usize = 12;
 pub(crate) struct Daemon {
     /// What was rendered for it.
     pub(crate) node: NetNode,
+    /// Variables that its next start sees.
+    pub(crate) env: Vec<(&'static str, String)>,
+    /// Another program that becomes it: a user to run as, for example.
+    pub(crate) through: Vec<String>,
     log: PathBuf,
     child: Option<Child>,
 }
@@ -31,7 +35,17 @@ impl Daemon {
     /// Not running yet.
     pub(crate) fn new(node: NetNode) -> Self {
         let log = node.config.with_file_name("qkdd.log");
-        Self { node, log, child: None }
+        Self { node, env: Vec::new(), through: Vec::new(), log, child: None }
+    }
+
+    /// Where its state lies.
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.node.config.with_file_name("data")
+    }
+
+    /// Its log, of all runs.
+    pub(crate) fn log(&self) -> &Path {
+        &self.log
     }
 
     /// Starts the process.
@@ -39,8 +53,9 @@ impl Daemon {
         let opened = OpenOptions::new().create(true).append(true).open(&self.log);
         let log: File = opened.map_err(|error| Failed::file(&self.log, error))?;
         let mut command = Command::new(&binaries.testnet);
-        command.arg("launch").arg(std::process::id().to_string()).arg(&binaries.qkdd);
+        command.arg("launch").arg(std::process::id().to_string()).args(&self.through).arg(&binaries.qkdd);
         command.arg("--config").arg(&self.node.config);
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).kill_on_drop(true);
         self.child = Some(command.spawn().map_err(|error| Failed::file(&binaries.qkdd, error))?);
         Ok(())
@@ -57,6 +72,11 @@ impl Daemon {
         Some(format!("node {} ended by itself: {ended}", self.node.name))
     }
 
+    /// True once it ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.ended().is_some()
+    }
+
     /// Kills it without warning and waits for its end.
     pub(crate) async fn kill(&mut self) -> Result<(), Failed> {
         let Some(mut child) = self.child.take() else { return Ok(()) };
@@ -65,10 +85,19 @@ impl Daemon {
 
     /// Asks it to end.
     pub(crate) fn ask_to_stop(&self) {
-        let id = self.child.as_ref().and_then(Child::id).and_then(|id| i32::try_from(id).ok());
-        if let Some(pid) = id.and_then(Pid::from_raw) {
-            let _ = kill_process(pid, Signal::TERM);
+        self.signal(Signal::TERM);
+    }
+
+    /// Sends it a signal, if it runs.
+    pub(crate) fn signal(&self, signal: Signal) {
+        if let Some(pid) = self.pid().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, signal);
         }
+    }
+
+    /// The number of its process, if it runs.
+    pub(crate) fn pid(&self) -> Option<i32> {
+        self.child.as_ref().and_then(Child::id).and_then(|id| i32::try_from(id).ok())
     }
 
     /// Waits for its end, which somebody asked for; returns what was wrong with it.
@@ -92,6 +121,13 @@ impl Daemon {
         let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
         line.split_whitespace().next()?.parse().ok()
+    }
+
+    /// What it said last.
+    pub(crate) fn last_words(&self) -> String {
+        let log = std::fs::read(&self.log).unwrap_or_default();
+        let text = String::from_utf8_lossy(&log);
+        text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().to_owned()
     }
 
     /// The end of its log, for people.

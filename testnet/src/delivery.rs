@@ -4,6 +4,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use qkd_proto::control::reply::KeyReply;
 use qkdctl::kme_client::{KmeClient, Unanswered};
 use qkdctl::net::Net;
@@ -68,20 +70,33 @@ impl Sae {
         self.ask(master, "dec_keys", &json!({ "key_IDs": [{ "key_ID": key_id }] })).await
     }
 
+    /// Asks for a new key and keeps its bits, for a search of places that must not hold them.
+    pub(crate) async fn get_bits(&self, slave: &str) -> (Outcome, Vec<u8>) {
+        let (outcome, body) = self.answer(slave, "enc_keys", &json!({ "number": 1 })).await;
+        let bits = serde_json::from_slice::<Value>(&body).ok();
+        let bits = bits.as_ref().and_then(|body| body["keys"][0]["key"].as_str());
+        (outcome, bits.and_then(|bits| STANDARD.decode(bits).ok()).unwrap_or_default())
+    }
+
     async fn ask(&self, other: &str, method: &str, body: &Value) -> Outcome {
+        self.answer(other, method, body).await.0
+    }
+
+    async fn answer(&self, other: &str, method: &str, body: &Value) -> (Outcome, Vec<u8>) {
         let answered = self.client.exchange(other, method, Some(body)).await;
         let (status, body) = match answered {
             Ok(answer) => answer,
-            Err(Unanswered::NotSent(failure)) => return Outcome::NotSent(failure.to_string()),
-            Err(Unanswered::Unknown(failure)) => return Outcome::Unknown(failure.to_string()),
+            Err(Unanswered::NotSent(failure)) => return (Outcome::NotSent(failure.to_string()), Vec::new()),
+            Err(Unanswered::Unknown(failure)) => return (Outcome::Unknown(failure.to_string()), Vec::new()),
         };
         if status != 200 {
             let message: Option<Value> = serde_json::from_slice(&body).ok();
             let message = message.as_ref().and_then(|body| body.get("message")).and_then(Value::as_str);
-            return Outcome::Refused(status, message.unwrap_or("no message").to_owned());
+            return (Outcome::Refused(status, message.unwrap_or("no message").to_owned()), Vec::new());
         }
         let key = qkdctl::digests(&body).ok().and_then(|keys| keys.into_iter().next());
-        key.map_or_else(|| Outcome::Unknown("no key in the container".into()), |(id, sum)| Outcome::Delivered(id, sum))
+        let none = || Outcome::Unknown("no key in the container".into());
+        (key.map_or_else(none, |(id, sum)| Outcome::Delivered(id, sum)), body.to_vec())
     }
 }
 

@@ -6,6 +6,7 @@
 pub(crate) struct Report {
     passed: usize,
     failed: usize,
+    skipped: usize,
 }
 
 impl Report {
@@ -23,8 +24,17 @@ impl Report {
         }
     }
 
+    /// Notes a whole harness that cannot run here, and what it needs.
+    pub(crate) fn skip(&mut self, name: &str, needs: &str) {
+        self.skipped += 1;
+        println!("SKIPPED {name}: {needs}");
+    }
+
     /// Prints the count; true if nothing failed.
     pub(crate) fn end(&self) -> bool {
+        if self.skipped > 0 {
+            println!("{} harnesses did not run here: see SKIPPED above", self.skipped);
+        }
         println!("{} passed, {} failed", self.passed, self.failed);
         self.failed == 0
     }

@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn frames_fill_a_key_from_the_largest_down() {
-        assert_eq!(frames((2 << 21) + (1 << 15) + (1 << 12) + 5), [21, 21, 15, 12]);
+        assert_eq!(frames((2 << 22) + (1 << 15) + (1 << 12) + 5), [22, 22, 15, 12]);
         assert_eq!(frames(4_095), Vec::<u32>::new());
     }
 }

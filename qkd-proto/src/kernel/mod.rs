@@ -4,12 +4,13 @@
 //!
 //! A kernel is written once, as a plain loop, and compiled once per [`Level`]: the vector forms come
 //! from the compiler wherever it can make them, from intrinsics only where it cannot (carry-less
-//! products).
+//! products). One file is none: [`heap`], which needs the one call of the C library that has no safe form.
 
-#![allow(unsafe_code, reason = "calls into code for processor features, behind a run-time check")]
+#![allow(unsafe_code, reason = "calls into code for processor features, behind a run-time check, and into the heap")]
 
 pub mod arrivals;
 pub mod field;
+pub mod heap;
 pub mod planes;
 pub mod polar;
 pub mod select;

@@ -75,6 +75,7 @@ impl Node {
             self.links.values().filter(|link| link.in_session()).map(|link| link.roster.id.clone()).collect();
         for link in links {
             self.send_relay(&link, RelayMessage::Digest(digest.clone()));
+            self.grant(&link);
         }
     }
 

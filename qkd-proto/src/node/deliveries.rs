@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::Node;
-use super::effect::{Action, Record, Table};
+use super::effect::{Record, Table};
 use super::requests::bad;
 use crate::id::{KeyId, RequestId, SaeId, TransferId};
 use crate::relay::record::{TransferRole, TransferState};
@@ -38,6 +38,10 @@ impl Node {
             let pair = transfer.assignment().map(|to| (&to.master, &to.slave));
             if pair.is_none_or(|(_, slave)| slave != caller) {
                 return Err(Refusal::Unauthorised);
+            }
+            if self.is_in_doubt(transfer) {
+                let why = "no neighbour has confirmed yet that this node's store is the newest: try again";
+                return Err(Refusal::Unavailable(why.into()));
             }
             let here = transfer.role() != TransferRole::Origin && transfer.has(Recipient::Slave, place.1);
             missing |= !here || pair.is_none_or(|(owner, _)| owner != master);
@@ -74,7 +78,7 @@ impl Node {
         self.forget_the_oldest();
         let complete = supplied.len() == keys.len();
         let answer = if complete { SupplyAnswer::Keys(supplied) } else { SupplyAnswer::Refused(Refusal::not_found()) };
-        self.outbox.act_after(Some(commit), Action::Supply(id, answer));
+        self.answer_after(commit, id, answer);
     }
 
     fn audit_delivery(&self, to: Recipient, caller: &SaeId, other: &SaeId, keys: &[SuppliedKey]) -> Record {

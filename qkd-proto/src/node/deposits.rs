@@ -1,20 +1,13 @@
-//! Distilled keys become pad blocks at both ends, and pad bytes become spendable: offer and
-//! acknowledgement, reservation and acknowledgement. Each step is durable before the next is said.
-
-use std::time::Duration;
+//! Distilled keys become pad blocks at both ends: offer and acknowledgement. Each step is durable before the
+//! next is said.
 
 use super::Node;
 use super::effect::{Action, Event, Lane, PadPurpose, PadUse};
-use super::link::Phase;
-use super::timers::Timer;
 use crate::crypto;
 use crate::distill::plan::Role;
-use crate::id::{BlockId, Incarnation, LinkId, Nonce};
+use crate::id::{BlockId, LinkId};
+use crate::pool::Direction;
 use crate::pool::message::{DepositOffer, PoolMessage};
-use crate::pool::{Direction, PAD_BLOCK_BYTES, WINDOW_BYTES};
-
-/// When an unanswered reservation is asked for again.
-const RESERVATION_RETRY: Duration = Duration::from_secs(1);
 
 impl Node {
     /// Transmitter: its key of `block` becomes pad blocks, and the receiver hears where.
@@ -25,7 +18,7 @@ impl Node {
             pool.refuse_deposit(&unanswered);
             link.talks.remove(&unanswered.block);
         }
-        let Some((offer, pads)) = pool.deposit(block) else {
+        let Some((offer, pads)) = pool.deposit(block, &mut *self.entropy) else {
             link.talks.remove(&block);
             return;
         };
@@ -60,7 +53,7 @@ impl Node {
         let Some(pool) = &mut link.pool else { return };
         link.offer = None;
         link.talks.remove(&offer.block);
-        let pads = pool.deposit_at(&offer);
+        let pads = pool.deposit_at(&offer, &mut *self.entropy);
         let answer = match &pads {
             Some(_) => {
                 pool.confirm_deposit(&offer);
@@ -76,6 +69,7 @@ impl Node {
         link.last_commit = Some(commit);
         self.send_pool(id, Some(commit), answer);
         self.replenish(id);
+        self.grant(id);
         self.advertise_soon(super::advertise::LEVEL_GAP);
     }
 
@@ -92,6 +86,7 @@ impl Node {
         self.replenish(id);
         self.advertise_soon(super::advertise::LEVEL_GAP);
         self.offer_next(id);
+        self.grant(id);
     }
 
     /// Transmitter: the next key may be offered, and the next block may start.
@@ -116,69 +111,6 @@ impl Node {
         link.last_commit = Some(self.outbox.commit(Lane::Link(id.clone()), records));
         self.log(Event::Link(id.clone(), format!("the neighbour lacks block {}: discarded", offer.block.0)));
         self.offer_next(id);
-    }
-
-    /// Reserves ahead, so that steady traffic never waits.
-    pub(super) fn replenish(&mut self, id: &LinkId) {
-        let Some(link) = self.links.get_mut(id).filter(|link| link.in_session()) else { return };
-        let Some(pool) = &mut link.pool else { return };
-        let Some(to) = pool.send().wants_reservation(WINDOW_BYTES) else { return };
-        pool.send_mut().reserve(to);
-        link.marks.send_reserved = to;
-        link.commit_marks(Vec::new(), &mut self.outbox);
-        self.ask_reservation(id);
-    }
-
-    /// Asks the neighbour to record what is reserved here, once that is durable.
-    pub(super) fn ask_reservation(&mut self, id: &LinkId) {
-        let Some(link) = self.links.get(id).filter(|link| link.in_session()) else { return };
-        let Phase::Session { own, .. } = link.phase else { return };
-        let Some((from, to)) = link.pool.as_ref().and_then(|pool| pool.send().pending_reservation()) else { return };
-        let (incarnation, after) = (self.settings.incarnation, link.last_commit);
-        self.send_pool(id, after, PoolMessage::Reserve { incarnation, nonce: own, from, to });
-        if let Some(link) = self.links.get_mut(id) {
-            link.asked.get_or_insert(self.now.moment);
-        }
-        self.timers.set(Timer::Reservation(id.clone()), self.now.moment + RESERVATION_RETRY);
-    }
-
-    /// Records the neighbour's reservation, if it goes on where the record ends.
-    pub(super) fn reserve(&mut self, id: &LinkId, run: Incarnation, nonce: Nonce, from: u64, to: u64) {
-        let Some(link) = self.links.get_mut(id) else { return };
-        let Phase::Session { peer, .. } = link.phase else { return };
-        if peer != nonce || link.marks.peer.is_none_or(|known| known.incarnation != run) {
-            return;
-        }
-        let recorded = link.marks.recv_reserved;
-        let held = link.pool.as_ref().map_or(0, |pool| pool.receive().held());
-        if from == recorded && to > recorded && to.div_ceil(PAD_BLOCK_BYTES as u64) <= held {
-            link.marks.recv_reserved = to;
-            if let Some(pool) = &mut link.pool {
-                pool.receive_mut().reserve(to);
-            }
-            link.commit_marks(Vec::new(), &mut self.outbox);
-        } else if to != recorded {
-            return self.drop_link(id, &format!("a reservation from {from} to {to} does not go on at {recorded}"));
-        }
-        let after = self.links.get(id).and_then(|link| link.last_commit);
-        self.send_pool(id, after, PoolMessage::ReserveAck { nonce, to });
-    }
-
-    pub(super) fn reserved(&mut self, id: &LinkId, nonce: Nonce, to: u64) {
-        let Some(link) = self.links.get_mut(id) else { return };
-        if !matches!(link.phase, Phase::Session { own, .. } if own == nonce) {
-            return;
-        }
-        if to > link.durable.send_reserved || link.durable.pool != link.marks.pool {
-            return self.log(Event::Link(id.clone(), "an acknowledgement came before it was asked: ignored".into()));
-        }
-        link.heard_back(self.now.moment);
-        if let Some(pool) = &mut link.pool {
-            pool.send_mut().acknowledge(to);
-        }
-        self.timers.stop(&Timer::Reservation(id.clone()));
-        self.replenish(id);
-        self.advertise_soon(super::advertise::LEVEL_GAP);
     }
 
     /// Tells the test ledger, before the bytes leave, what leaves under which pad.

@@ -3,6 +3,8 @@
 
 use super::Node;
 use super::effect::{Event, PadPurpose};
+#[cfg(feature = "sim")]
+use super::planted::Defect;
 use crate::codec;
 use crate::id::{LinkId, NodeId};
 use crate::mac::ONE_TIME_KEY_BYTES;
@@ -43,7 +45,7 @@ impl Node {
             return self.arrived(frame.header.clone(), bits);
         }
         #[cfg(feature = "sim")]
-        let bits = if self.alters_payloads { hop::altered(&bits) } else { bits };
+        let bits = if self.has(Defect::AlterPayloads) { hop::altered(&bits) } else { bits };
         let next = frame.header.route[hop].clone();
         if let Err(why) = self.send_hop(&next, frame.header.clone(), hop, &bits) {
             self.hop_failed(&frame.header, next, &why);
@@ -101,13 +103,14 @@ impl Node {
         let pool = link.pool.as_mut().ok_or("the link has no pool")?;
         let length = hop::pad_bytes(bits.len());
         let Some(key) = pool.spend(length) else {
+            link.window.want(length);
             self.replenish(id);
             return Err(format!("the link has no {length} bytes of pad to spare"));
         };
         let place = place_of(id, pool, false);
         let offset = key.offset;
         #[cfg(feature = "sim")]
-        if self.reuse_pads {
+        if self.defects.contains(&Defect::ReusePads) {
             pool.send_mut().plant_rewind(offset);
         }
         link.stats.spent_relay += bits.len() as u64;

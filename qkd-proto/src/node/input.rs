@@ -39,6 +39,8 @@ pub enum Input {
     Faults(LinkId, Vec<String>),
     /// An application asks.
     Supply(RequestId, SupplyRequest),
+    /// The process shall end: the last commits follow, and nothing else.
+    Stop,
     /// An operator locks the node.
     Lock,
     /// An operator who may do so unlocks it.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::effect::{Lane, Record, Table};
 use super::message::SESSION_BLOCK_BITS;
 use super::outbox::Outbox;
+use super::reservations::{Owed, Reading};
 use super::settings::LinkPlan;
 use super::talk::Talk;
 use crate::crypto::{PublicKey, Signature};
@@ -16,9 +17,9 @@ use crate::distill::session::BlockSession;
 use crate::id::{BlockId, CommitId, NodeId, Nonce};
 use crate::moment::Moment;
 use crate::pool::handshake::Handshake;
-use crate::pool::message::DepositOffer;
+use crate::pool::message::{DepositOffer, Sequences};
 use crate::pool::record::{self, MarksRecord};
-use crate::pool::{Direction, LinkKeyPool, PadBlocks};
+use crate::pool::{Direction, LinkKeyPool, PadBlocks, PadChain, Window};
 use crate::relay::message::LinkState;
 use crate::topology::RosterLink;
 
@@ -108,6 +109,14 @@ pub(super) struct Link {
     /// Clean blocks so far, if the link is in quarantine.
     pub(super) quarantine: Option<u32>,
     pub(super) last_commit: Option<CommitId>,
+    /// Pad blocks that are being read back from the disk.
+    pub(super) reading: Option<Reading>,
+    /// The neighbour's reservation that waits for them.
+    pub(super) owed: Option<Owed>,
+    /// How fast the own direction is spent.
+    pub(super) window: Window,
+    /// This process was in a session with the neighbour: what it remembers of it is no older copy.
+    pub(super) live: bool,
     pub(super) stats: LinkStats,
     /// A commit failed: out of use until a restart.
     pub(super) poisoned: bool,
@@ -179,11 +188,27 @@ impl Link {
     /// The record of its marks, one write further.
     fn next_marks(&mut self) -> Record {
         self.marks.sequence += 1;
-        Record { table: Table::Marks, key: self.key(), value: Some(self.marks.encode()) }
+        let none = [PadChain::default(), PadChain::default()];
+        let chains = self.pool.as_ref().map_or(&none, LinkKeyPool::chains);
+        Record { table: Table::Marks, key: self.key(), value: Some(self.marks.encode(chains)) }
     }
 
-    /// Makes `records` and then its marks, one write further, durable.
-    pub(super) fn commit_marks(&mut self, mut records: Vec<Record>, outbox: &mut Outbox) -> CommitId {
+    /// How far the neighbour says its records are.
+    pub(super) fn remember(&mut self, records: Sequences) {
+        if let Some(peer) = &mut self.marks.peer {
+            peer.mark_sequence = peer.mark_sequence.max(records.marks);
+            peer.store_sequence = peer.store_sequence.max(records.store);
+        }
+    }
+
+    /// Makes `records` and then its marks, one write further, durable: a crash burns what is reserved.
+    pub(super) fn commit_marks(&mut self, records: Vec<Record>, outbox: &mut Outbox) -> CommitId {
+        self.marks = self.marks.running();
+        self.commit_exact_marks(records, outbox)
+    }
+
+    /// As [`Self::commit_marks`], for a clean stop: nothing is burnt.
+    pub(super) fn commit_exact_marks(&mut self, mut records: Vec<Record>, outbox: &mut Outbox) -> CommitId {
         records.push(self.next_marks());
         let commit = outbox.commit(Lane::Link(self.roster.id.clone()), records);
         self.written.push_back((commit, self.marks));
@@ -214,13 +239,12 @@ impl Link {
         Some(Record { table: Table::Pools, key: self.key(), value: Some(value) })
     }
 
-    /// Records of new pad blocks.
+    /// Records of pad blocks in their boxes.
     pub(super) fn pad_records(&self, pads: PadBlocks) -> Vec<Record> {
-        let Some(pool) = self.pool.as_ref().map(LinkKeyPool::id) else { return Vec::new() };
-        let record = |(direction, index, bytes)| Record {
+        let record = |(direction, index, sealed)| Record {
             table: Table::Pads,
             key: record::pad_key(&self.roster.id, direction, index),
-            value: Some(record::encode_pad(pool, direction, index, &bytes)),
+            value: Some(sealed),
         };
         pads.into_iter().map(record).collect()
     }

@@ -15,7 +15,7 @@ use crate::labels;
 use crate::pool::LinkKeyPool;
 use crate::pool::handshake::{self, Agreement, Handshake, Introduction};
 use crate::pool::message::{PoolMessage, Resume, SignedHello};
-use crate::pool::record::HOLES_MAX;
+use crate::pool::record::{HOLES_MAX, MarksRecord};
 use crate::relay::message::RelayMessage;
 
 /// How long a handshake may take.
@@ -49,7 +49,7 @@ impl Node {
         let was_up = !matches!(link.phase, Phase::Down);
         link.phase = Phase::Down;
         (link.asked, link.round_trip) = (None, None);
-        link.offer = None;
+        (link.offer, link.owed) = (None, None);
         for timer in [Timer::Handshake, Timer::NextBlock, Timer::Reservation] {
             self.timers.stop(&timer(id.clone()));
         }
@@ -100,6 +100,11 @@ impl Node {
 
     fn introduction(&self, id: &LinkId) -> Option<Introduction> {
         let link = self.links.get(id).filter(|link| !link.poisoned)?;
+        #[cfg(feature = "sim")]
+        let deaf = self.has(super::planted::Defect::DeafToRollback);
+        #[cfg(not(feature = "sim"))]
+        let deaf = false;
+        let marks = if deaf { MarksRecord { peer: None, ..link.marks } } else { link.marks };
         Some(Introduction {
             link: link.roster.clone(),
             own: self.settings.id.clone(),
@@ -107,11 +112,12 @@ impl Node {
             incarnation: self.settings.incarnation,
             boot: self.settings.boot,
             data_dir: self.settings.data_dir,
-            ledger_sequence: self.ledger_sequence,
+            store_sequence: self.witness.sequence,
+            vouches: deaf || self.vouches(id),
             resume: self.resume_offer(id),
             send_next: link.pool.as_ref().map_or(0, |pool| pool.send().next()),
             send_runs: link.pool.as_ref().map_or(Vec::new(), |pool| pool.send().runs()),
-            marks: link.marks,
+            marks,
         })
     }
 
@@ -132,9 +138,13 @@ impl Node {
             PoolMessage::BlockOffer(offer) => self.block_offered(id, offer),
             PoolMessage::BlockAck(offer) => self.block_acknowledged(id, &offer),
             PoolMessage::BlockNak(offer) => self.block_refused(id, &offer),
-            PoolMessage::Reserve { incarnation, nonce, from, to } => self.reserve(id, incarnation, nonce, from, to),
+            PoolMessage::Reserve { incarnation, nonce, from, to, records } => {
+                self.reserve(id, incarnation, nonce, (from, to), records);
+            }
             PoolMessage::ReserveAck { nonce, to } => self.reserved(id, nonce, to),
-            PoolMessage::Grant { .. } => self.drop_link(id, "grants are not part of this version"),
+            PoolMessage::Heartbeat { nonce, records } => self.heartbeat_heard(id, nonce, records),
+            PoolMessage::HeartbeatAck { nonce, records } => self.heartbeat_remembered(id, nonce, records),
+            PoolMessage::Grant { nonce, offset, length } => self.grant_heard(id, nonce, offset, length),
         }
     }
 
@@ -162,6 +172,7 @@ impl Node {
         if let Some(why) = &agreement.discarded {
             self.alarm("QKD-2201", id.as_str(), &format!("pool discarded, bootstrapping anew: {why}"));
         }
+        self.testimony(id, agreement.testimony.clone());
         let own_certificate =
             self.settings.identity.sign(labels::sign::LINK_CERTIFICATE, &self.certificate_text(id).unwrap_or_default());
         let own_incarnation = self.settings.incarnation;
@@ -180,11 +191,13 @@ impl Node {
                     Role::Receiver => [agreement.peer.incarnation, own_incarnation],
                 };
                 let (pool, keys, stock) = handshake::bootstrap(&link.plan.psk, &agreement, incarnations);
-                link.pool = Some(LinkKeyPool::new(pool, link.own_direction(), keys, stock));
+                let own = link.own_direction();
+                link.pool = Some(LinkKeyPool::new(pool, own, keys, stock, &mut *self.entropy));
                 (link.marks.pool, link.marks.send_reserved, link.marks.recv_reserved) = (Some(pool), 0, 0);
             }
         }
         link.marks.peer = Some(agreement.peer);
+        link.live = true;
         link.phase = Phase::Session { own: agreement.own_nonce, peer: agreement.peer_nonce };
         let session = crypto::sha256(&[&agreement.transcript]);
         link.last_block = BlockId(u64::from(u16::from_be_bytes([session[0], session[1]])) << SESSION_BLOCK_BITS);

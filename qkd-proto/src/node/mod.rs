@@ -10,6 +10,7 @@ mod deposits;
 pub mod effect;
 mod explain;
 pub mod gate;
+mod grants;
 mod hops;
 pub mod input;
 mod letters;
@@ -19,11 +20,16 @@ mod lock;
 pub mod message;
 mod origin;
 mod outbox;
+#[cfg(feature = "sim")]
+pub mod planted;
 mod requests;
+mod reservations;
 mod restore;
 mod resume;
 pub mod settings;
+mod standing;
 mod status;
+mod stop;
 mod talk;
 mod target;
 mod timers;
@@ -34,12 +40,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::control::reply::AlarmReply;
 use crate::entropy::Entropy;
 use crate::hybrid::HybridAnswer;
-use crate::id::{CommitId, KeyId, LinkId, NodeId, RequestId, SessionId, TransferId};
+use crate::id::{CommitId, KeyId, LinkId, NodeId, RequestId, SessionId, StoreSequence, TransferId};
 use crate::moment::{Moment, Now};
 use crate::relay::adverts::AdvertBook;
 use crate::relay::directory::Directory;
 use crate::relay::session::EndSession;
 use crate::relay::transfer::Transfer;
+use crate::supply::message::{Refusal, SupplyAnswer};
 use effect::{Action, Effect, Event, Lane};
 use input::Input;
 use link::Link;
@@ -47,6 +54,7 @@ use origin::OutSession;
 use outbox::Outbox;
 use requests::KeyRequest;
 use settings::NodeSettings;
+use standing::Witness;
 use timers::{Timer, Timers};
 
 pub use restore::{RestoreError, Stored};
@@ -80,19 +88,20 @@ pub struct Node {
     delivery_poisoned: bool,
     locked: bool,
     last_delivery: Option<CommitId>,
-    /// Rises with every write of the ledger, and with every run: no restart takes it back.
-    ledger_sequence: u64,
+    witness: Witness,
+    stopping: bool,
     alarms: BTreeMap<(String, String), AlarmReply>,
     #[cfg(feature = "sim")]
-    reuse_pads: bool,
-    #[cfg(feature = "sim")]
-    alters_payloads: bool,
+    defects: Vec<planted::Defect>,
 }
 
 impl Node {
     /// Takes what happened.
     pub fn handle(&mut self, now: Now, input: Input) {
         self.now = now;
+        if self.stopping && !matches!(input, Input::Committed(..) | Input::CommitFailed(_)) {
+            return;
+        }
         match input {
             Input::LinkUp(link) => self.link_up(&link),
             Input::LinkDown(link) => self.link_broken(&link),
@@ -104,11 +113,12 @@ impl Node {
             Input::DeviceKey(link, block, bits) => self.device_key(&link, block, bits),
             Input::DeviceFailed(link, block, why) => self.device_failed(&link, block, &why),
             Input::JobDone(link, block, result) => self.job_done(&link, block, result),
-            Input::Committed(commit, _) => self.committed_durably(commit),
-            Input::PadsRead(..) => {}
+            Input::Committed(commit, sequence) => self.committed_durably(commit, sequence),
+            Input::PadsRead(link, found) => self.pads_read(&link, &found),
             Input::CommitFailed(commit) => self.commit_failed(commit),
             Input::Faults(link, faults) => self.faults(&link, faults),
             Input::Supply(request, question) => self.supply(request, question),
+            Input::Stop => self.stop(),
             Input::Lock => self.lock(),
             Input::Unlock => self.unlock(),
             Input::Timer => {}
@@ -136,6 +146,7 @@ impl Node {
             Timer::Reservation(link) => self.ask_reservation(&link),
             Timer::Advert => self.advertise(),
             Timer::Digest => self.compare_adverts(),
+            Timer::Heartbeat => self.heartbeat(),
             Timer::Directory => self.look_up_saes(),
             Timer::Session(peer) => self.session_overdue(&peer),
             Timer::Transfer(transfer) => self.transfer_overdue(transfer),
@@ -143,7 +154,8 @@ impl Node {
         }
     }
 
-    fn committed_durably(&mut self, commit: CommitId) {
+    fn committed_durably(&mut self, commit: CommitId, sequence: StoreSequence) {
+        self.store_reached(commit, sequence);
         if let Some(Lane::Link(id)) = self.outbox.durable(commit)
             && let Some(link) = self.links.get_mut(&id)
         {
@@ -164,22 +176,14 @@ impl Node {
             Some(Lane::Delivery) => {
                 self.alarm("QKD-3002", "delivery", "the disk failed: no key is delivered until a restart");
                 self.delivery_poisoned = true;
+                for request in self.forget_open_answers() {
+                    let refusal = Refusal::Unavailable("the key ledger cannot be written".into());
+                    self.outbox.act(Action::Supply(request, SupplyAnswer::Refused(refusal)));
+                }
                 self.refuse_all("the key ledger cannot be written");
             }
             None => {}
         }
-    }
-
-    /// Puts a defect in, for the simulator's self-test: this node hands pad bytes out twice.
-    #[cfg(feature = "sim")]
-    pub fn plant_pad_reuse(&mut self) {
-        self.reuse_pads = true;
-    }
-
-    /// Makes a liar of this node, for tests: it alters the bits that it relays.
-    #[cfg(feature = "sim")]
-    pub fn plant_lies(&mut self) {
-        self.alters_payloads = true;
     }
 
     /// Somebody ordered a fault: it is never taken for the world's.

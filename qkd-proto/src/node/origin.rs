@@ -281,9 +281,9 @@ impl Node {
     }
 
     pub(super) fn commit_delivery(&mut self, records: Vec<Record>) -> CommitId {
-        self.ledger_sequence += 1;
         let commit = self.outbox.commit(Lane::Delivery, records);
         self.last_delivery = Some(commit);
+        self.news_for_neighbours();
         commit
     }
 

@@ -42,6 +42,11 @@ impl Outbox {
         id
     }
 
+    /// True until `commit` is durable or has failed.
+    pub(super) fn is_open(&self, commit: CommitId) -> bool {
+        self.open.contains_key(&commit)
+    }
+
     /// A commit is durable: its lane.
     pub(super) fn durable(&mut self, commit: CommitId) -> Option<Lane> {
         self.open.remove(&commit)

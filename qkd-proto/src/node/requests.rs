@@ -154,7 +154,8 @@ impl Node {
     fn claim(&mut self, master: &SaeId, slave: &SaeId, key_bytes: usize, number: usize) -> Vec<(TransferId, usize)> {
         let fits = |transfer: &&Transfer| {
             let pair = transfer.assignment().map(|to| (&to.master, &to.slave));
-            pair == Some((master, slave)) && transfer.key_bytes() == key_bytes
+            let known = !self.is_in_doubt(transfer);
+            pair == Some((master, slave)) && transfer.key_bytes() == key_bytes && known
         };
         let transfers = self.unclaimed.iter().filter_map(|id| self.transfers.get(id)).filter(fits);
         let keys =

@@ -6,15 +6,16 @@ use super::Node;
 use super::effect::Table;
 use super::link::{Link, LinkStats, Phase};
 use super::outbox::Outbox;
-use super::settings::{LinkPlan, NodeSettings};
+use super::settings::{LinkPlan, NodeSettings, Standing};
+use super::standing::Witness;
 use super::timers::{Timer, Timers};
 use crate::codec::CodecError;
 use crate::distill::plan::Role;
 use crate::entropy::Entropy;
-use crate::id::{BlockId, LinkId, NodeId, PoolId, TransferId};
+use crate::id::{BlockId, LinkId, NodeId, TransferId};
 use crate::moment::{Moment, Now};
-use crate::pool::record::{self, MarksRecord, PoolRecord};
-use crate::pool::{LinkKeyPool, PadBlocks};
+use crate::pool::record::{MarksRecord, PoolRecord};
+use crate::pool::{LinkKeyPool, Window};
 use crate::relay::record::{TransferRecord, TransferRole, TransferState};
 use crate::relay::transfer::{Recipient, Transfer};
 use crate::secret::SecretBytes;
@@ -49,15 +50,11 @@ pub enum RestoreError {
 pub struct Stored {
     /// Records of [`Table::Pools`].
     pub pools: Vec<(Vec<u8>, SecretBytes)>,
-    /// Records of [`Table::Pads`].
-    pub pads: Vec<(Vec<u8>, SecretBytes)>,
     /// Records of [`Table::Marks`].
     pub marks: Vec<(Vec<u8>, SecretBytes)>,
     /// Records of [`Table::Transfers`].
     pub transfers: Vec<(Vec<u8>, SecretBytes)>,
 }
-
-type PadsByLink = BTreeMap<LinkId, Vec<(PoolId, PadBlocks)>>;
 
 impl Node {
     /// A node as its disk tells it.
@@ -74,7 +71,7 @@ impl Node {
         if member.is_none_or(|member| member.key != settings.identity.public()) {
             return Err(RestoreError::NotMember(settings.id));
         }
-        let incarnation = settings.incarnation;
+        let witness = Witness::new(settings.standing, settings.sequence);
         let mut node = Self {
             settings,
             entropy,
@@ -98,12 +95,11 @@ impl Node {
             delivery_poisoned: false,
             locked: false,
             last_delivery: None,
-            ledger_sequence: incarnation.0.saturating_mul(1 << 32),
+            witness,
+            stopping: false,
             alarms: BTreeMap::new(),
             #[cfg(feature = "sim")]
-            reuse_pads: false,
-            #[cfg(feature = "sim")]
-            alters_payloads: false,
+            defects: Vec::new(),
         };
         node.restore_links(&stored)?;
         node.restore_transfers(&stored.transfers)?;
@@ -115,7 +111,7 @@ impl Node {
     }
 
     fn restore_links(&mut self, stored: &Stored) -> Result<(), RestoreError> {
-        let mut pads = restore_pads(&stored.pads)?;
+        let rolled_back = self.settings.standing == Standing::RolledBack;
         for plan in std::mem::take(&mut self.settings.links) {
             let mut link = self.new_link(plan)?;
             let name = link.roster.id.as_str().as_bytes();
@@ -126,16 +122,14 @@ impl Node {
             let id = link.roster.id.clone();
             match (marks, pool) {
                 (None, Some(_)) => return Err(RestoreError::MarksMissing(id)),
-                (Some(marks), None) if marks.pool.is_some() => return Err(RestoreError::PoolMissing(id)),
-                (Some(marks), Some(pool)) if marks.pool == Some(pool.pool()) => {
-                    let mut pads = pads.remove(&id).unwrap_or_default();
-                    pads.retain(|(of, _)| *of == pool.pool());
-                    let pads = pads.into_iter().flat_map(|(_, pads)| pads).collect();
-                    link.pool = Some(LinkKeyPool::restore(pool, &marks, link.own_direction(), pads));
+                (Some((marks, _)), None) if marks.pool.is_some() => return Err(RestoreError::PoolMissing(id)),
+                (Some((marks, _)), _) if rolled_back => link.marks = MarksRecord { pool: None, ..marks },
+                (Some((marks, chains)), Some(pool)) if marks.pool == Some(pool.pool()) => {
+                    link.pool = Some(LinkKeyPool::restore(pool, &marks, chains, link.own_direction()));
                     link.marks = marks;
                 }
                 // A crash between a new pool and its marks: nothing of it was used.
-                (Some(marks), _) => link.marks = MarksRecord { pool: None, ..marks },
+                (Some((marks, _)), _) => link.marks = MarksRecord { pool: None, ..marks },
                 // From here on a missing mark file is a loss, and a crash within the first session is none.
                 (None, None) => {
                     link.commit_marks(Vec::new(), &mut self.outbox);
@@ -177,6 +171,10 @@ impl Node {
             to_offer: VecDeque::new(),
             quarantine: None,
             last_commit: None,
+            reading: None,
+            owed: None,
+            window: Window::default(),
+            live: false,
             stats: LinkStats::default(),
             poisoned: false,
         })
@@ -194,6 +192,16 @@ impl Node {
             self.bury(id);
         }
         self.forget_the_oldest();
+        if self.settings.standing == Standing::RolledBack {
+            self.alarm(
+                "QKD-2203",
+                "store",
+                "an older copy of the data directory was put back: pools and undelivered keys are discarded",
+            );
+            self.discard_older_keys();
+        }
+        // Nobody could tell.
+        self.witness.confirmed |= self.links.is_empty();
         Ok(())
     }
 
@@ -218,16 +226,4 @@ impl Node {
 
 fn find<'a>(records: &'a [(Vec<u8>, SecretBytes)], name: &[u8]) -> Option<&'a SecretBytes> {
     records.iter().find(|(key, _)| key == name).map(|(_, value)| value)
-}
-
-fn restore_pads(records: &[(Vec<u8>, SecretBytes)]) -> Result<PadsByLink, RestoreError> {
-    let mut pads = PadsByLink::new();
-    for (key, bytes) in records {
-        let decoded = record::decode_pad(bytes).map_err(|error| RestoreError::Record { table: Table::Pads, error })?;
-        let (pool, direction, index, bytes) = decoded;
-        if let Some(link) = record::link_of_pad_key(key) {
-            pads.entry(link).or_default().push((pool, vec![(direction, index, bytes)]));
-        }
-    }
-    Ok(pads)
 }

@@ -37,6 +37,8 @@ pub struct NodeSettings {
     pub sequence: StoreSequence,
     /// What vouches for the store.
     pub standing: Standing,
+    /// A key is handed out only once a neighbour remembers the store that says so.
+    pub strict: bool,
     /// Its links; the roster must have each.
     pub links: Vec<LinkPlan>,
     /// The SAEs enrolled here.

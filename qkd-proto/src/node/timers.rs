@@ -20,6 +20,8 @@ pub(super) enum Timer {
     Advert,
     /// Compare adverts with the neighbours.
     Digest,
+    /// Tell the neighbours how far the store is.
+    Heartbeat,
     /// Look SAE rosters up.
     Directory,
     /// A session offer is not answered.

@@ -5,8 +5,9 @@
 use super::hash_keys::{FRESH_BYTES, Generation};
 use super::message::{DepositOffer, Resume};
 use super::record::{BLOCK_INDEX_MAX, BLOCKS_AHEAD_MAX};
-use super::{Direction, LinkKeyPool, PAD_BLOCK_BYTES, PadBlocks};
+use super::{Direction, LinkKeyPool, PAD_BLOCK_BYTES, PadBlocks, PadPlace};
 use crate::distill::key::SecretKey;
+use crate::entropy::Entropy;
 use crate::id::BlockId;
 use crate::secret::SecretBytes;
 
@@ -56,16 +57,30 @@ impl LinkKeyPool {
 
     /// Keeps a distilled key until its deposit is agreed.
     pub fn distilled(&mut self, block: BlockId, key: SecretKey) {
+        self.keep(block, key.into_bits().into_bytes());
+    }
+
+    fn keep(&mut self, block: BlockId, bytes: SecretBytes) {
         self.distilled.retain(|waiting| waiting.block != block);
         if self.distilled.len() == DISTILLED_MAX {
             self.distilled.pop_front();
         }
-        self.distilled.push_back(Distilled { block, bytes: key.into_bits().into_bytes() });
+        self.distilled.push_back(Distilled { block, bytes });
+    }
+
+    /// Keeps bytes that one end has given away, until their deposit is agreed.
+    pub fn granted(&mut self, block: BlockId, bytes: SecretBytes) {
+        self.keep(block, bytes);
+    }
+
+    /// True while a key waits for its deposit to be agreed.
+    pub fn is_depositing(&self) -> bool {
+        self.unanswered.is_some() || !self.distilled.is_empty()
     }
 
     /// Transmitter: deposits `block`'s key and says where. Whole pad blocks go to the direction that
     /// has less; what is left over waits for the next block.
-    pub fn deposit(&mut self, block: BlockId) -> Option<(DepositOffer, PadBlocks)> {
+    pub fn deposit(&mut self, block: BlockId, entropy: &mut dyn Entropy) -> Option<(DepositOffer, PadBlocks)> {
         let bytes = self.take_distilled(block)?;
         let prior = self.residue.as_ref().map(|residue| residue.block);
         let own = SecretBytes::copy_of(bytes.expose());
@@ -83,7 +98,7 @@ impl LinkKeyPool {
         let first = [forward.held(), reverse.held()];
         let offer = DepositOffer { block, prior, hash_keys, first, count };
         self.unanswered = Some((offer, own));
-        Some((offer, self.cut(&offer, whole)))
+        Some((offer, self.cut(&offer, whole, entropy)))
     }
 
     /// True if an honest transmitter can have made this offer: it goes on where this end's blocks end,
@@ -97,7 +112,7 @@ impl LinkKeyPool {
     }
 
     /// Receiver: deposits where the transmitter says. None if it does not hold the same bits.
-    pub fn deposit_at(&mut self, offer: &DepositOffer) -> Option<PadBlocks> {
+    pub fn deposit_at(&mut self, offer: &DepositOffer, entropy: &mut dyn Entropy) -> Option<PadBlocks> {
         let bytes = self.take_distilled(offer.block)?;
         if self.residue.as_ref().map(|residue| residue.block) != offer.prior {
             return None;
@@ -110,7 +125,7 @@ impl LinkKeyPool {
             self.residue = None;
             return None;
         }
-        Some(self.cut(offer, whole))
+        Some(self.cut(offer, whole, entropy))
     }
 
     /// Both ends hold the blocks of `offer`: they may be used from now on. The bootstrap ends
@@ -153,7 +168,7 @@ impl LinkKeyPool {
     }
 
     /// Cuts `whole` into pad blocks, forward ones first, and keeps the rest as residue.
-    fn cut(&mut self, offer: &DepositOffer, whole: SecretBytes) -> PadBlocks {
+    fn cut(&mut self, offer: &DepositOffer, whole: SecretBytes, entropy: &mut dyn Entropy) -> PadBlocks {
         let mut blocks = PadBlocks::new();
         let mut whole = whole.expose();
         if let Some(number) = offer.hash_keys {
@@ -167,9 +182,11 @@ impl LinkKeyPool {
             self.sides[side].skip(self.sides[side].held(), offer.first[side]);
             for i in 0..u64::from(offer.count[side]) {
                 let piece = pieces.next().expect("the offer counts the whole blocks");
-                let index = offer.first[side] + i;
-                self.sides[side].hold(index, SecretBytes::copy_of(piece));
-                blocks.push((direction, index, SecretBytes::copy_of(piece)));
+                let (index, piece) = (offer.first[side] + i, SecretBytes::copy_of(piece));
+                let place = PadPlace { pool: self.id, direction, index };
+                let sealed = self.chains[side].seal(place, &piece, entropy);
+                blocks.extend(sealed.map(|sealed| (direction, index, sealed)));
+                self.sides[side].hold(index, piece);
             }
         }
         self.residue = Some(Distilled { block: offer.block, bytes: SecretBytes::copy_of(pieces.remainder()) });

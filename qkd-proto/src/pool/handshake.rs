@@ -4,25 +4,28 @@
 //! neighbour has proven that it is there now.
 //!
 //! Three messages, transmitter first; each is signed and names the hash of the one it answers. The
-//! pool goes on only if both ends offer the same one and neither finds a contradiction; else it is
-//! discarded and a new one starts from `HKDF(psk, X25519 || ML-KEM-768, both incarnations)`.
+//! pool goes on only if both ends offer the same one, neither finds a contradiction, and one of them vouches
+//! that its own store is no older copy; else it is discarded and a new one starts from
+//! `HKDF(psk, X25519 || ML-KEM-768, both incarnations)`.
+//!
+//! Each end tells what it remembers of the other, so an end that was rolled back hears of it.
 
+use super::judge::Testimony;
 use super::message::{Exchange, HelloText, Resume, SignedHello};
-use super::record::{BLOCKS_AHEAD_MAX, HOLES_MAX, MarksRecord, PeerMemory};
+use super::record::{MarksRecord, PeerMemory};
 use super::stock::{BOOTSTRAP_BYTES, BootstrapStock};
-use super::{AUTHENTICATION_FLOOR_BYTES, PAD_BLOCK_BYTES};
 use crate::codec::{self, Bytes};
 use crate::crypto::{self, IdentityKey, PublicKey, Signature};
 use crate::entropy::{Entropy, draw};
 use crate::hybrid::{self, HybridOffer, HybridSecret};
-use crate::id::{BootId, DataDirId, Incarnation, NodeId, Nonce, PoolId};
+use crate::id::{BootId, DataDirId, Incarnation, NodeId, Nonce, PoolId, StoreSequence};
 use crate::labels;
 use crate::mac::HASH_KEY_BYTES;
 use crate::secret::SecretBytes;
 use crate::topology::RosterLink;
 
 /// Version of a handshake text.
-pub const HELLO_VERSION: u8 = 1;
+pub const HELLO_VERSION: u8 = 2;
 const HELLO_BYTES_MAX: usize = 16 << 10;
 
 /// What this end knows before it speaks.
@@ -39,8 +42,10 @@ pub struct Introduction {
     pub boot: BootId,
     /// This data directory.
     pub data_dir: DataDirId,
-    /// Sequence of this end's delivery ledger.
-    pub ledger_sequence: u64,
+    /// Sequence of this end's store.
+    pub store_sequence: StoreSequence,
+    /// This end's memory of the neighbour is sure.
+    pub vouches: bool,
     /// The pool to resume, if there is one.
     pub resume: Option<Resume>,
     /// First byte of the own direction not handed out.
@@ -69,6 +74,8 @@ pub struct Agreement {
     pub resume: Option<Resume>,
     /// Why a pool was discarded, if one was.
     pub discarded: Option<String>,
+    /// What the neighbour remembers of this end.
+    pub testimony: Testimony,
 }
 
 /// Why a handshake ended without agreement.
@@ -147,7 +154,7 @@ impl Handshake {
         match (std::mem::replace(&mut self.step, Step::Over), &theirs.exchange) {
             (Step::AwaitOffer, Exchange::Offer(offer)) => {
                 let (answer, secret) = hybrid::answer(offer, entropy)?;
-                let (resume, discarded) = self.judge(&theirs);
+                let (resume, discarded) = self.introduction.judge(&theirs);
                 let resumes = resume.is_some();
                 let reply = self.say(Some(hash(message)), resume, Exchange::Answer(answer), key);
                 self.step =
@@ -157,7 +164,7 @@ impl Handshake {
             (Step::AwaitAnswer { secret, offer, sent }, Exchange::Answer(answer)) => {
                 self.expect_answer_to(&theirs, &sent)?;
                 let secret = hybrid::complete(*secret, &offer, answer)?;
-                let (resume, discarded) = self.judge(&theirs);
+                let (resume, discarded) = self.introduction.judge(&theirs);
                 let done = self.say(Some(hash(message)), resume.clone(), Exchange::Done, key);
                 let agreed = resume.is_some();
                 let agreement = self.agree(secret, hash(&done), theirs, agreed, discarded);
@@ -185,7 +192,8 @@ impl Handshake {
         exchange: Exchange,
         key: &IdentityKey,
     ) -> SignedHello {
-        let Introduction { link, own, incarnation, boot, data_dir, ledger_sequence, .. } = &self.introduction;
+        let Introduction { link, own, incarnation, boot, data_dir, store_sequence, vouches, marks, .. } =
+            &self.introduction;
         let to = link.far_end(own).expect("a handshake runs at an end of its link").clone();
         let certificate = key.sign(labels::sign::LINK_CERTIFICATE, &certificate_text(link));
         let text = HelloText {
@@ -198,7 +206,9 @@ impl Handshake {
             nonce: self.nonce,
             answers: answers.map(|hash| Bytes::from(hash.to_vec())),
             certificate,
-            ledger_sequence: *ledger_sequence,
+            store_sequence: *store_sequence,
+            remembers: marks.peer,
+            vouches: *vouches,
             resume,
             exchange,
         };
@@ -227,59 +237,6 @@ impl Handshake {
         if answers { Ok(()) } else { Err(Refusal::Unexpected("the session")) }
     }
 
-    /// The resume offer of this end, given the neighbour's: none if the pool cannot go on, and why.
-    fn judge(&self, theirs: &HelloText) -> (Option<Resume>, Option<String>) {
-        let own = self.introduction.resume.as_ref();
-        let why = self.rolled_back(theirs).or_else(|| match (own, &theirs.resume) {
-            (Some(own), Some(theirs)) => contradiction(own, theirs).or_else(|| self.too_little(theirs)),
-            (Some(_), None) => Some("the neighbour has no pool to resume".into()),
-            (None, _) => None,
-        });
-        match (own, &theirs.resume, &why) {
-            (Some(own), Some(_), None) => (Some(own.clone()), None),
-            _ => (None, why.filter(|_| own.is_some())),
-        }
-    }
-
-    /// A pool that leaves an end without pads to authenticate with is not worth going on with.
-    fn too_little(&self, theirs: &Resume) -> Option<String> {
-        let Introduction { link, own, send_next, send_runs, .. } = &self.introduction;
-        let side = usize::from(*own != link.transmitter);
-        let first = (*send_next).max(theirs.recv_floor);
-        let bytes = |(from, to): (u64, u64)| {
-            let (from, to) = (from * PAD_BLOCK_BYTES as u64, to.min(theirs.held[side]) * PAD_BLOCK_BYTES as u64);
-            to.saturating_sub(from.max(first))
-        };
-        let lost = |run: (u64, u64)| -> u64 {
-            let holes = theirs.holes[side].iter().map(|hole| (hole.0.clamp(run.0, run.1), hole.1.clamp(run.0, run.1)));
-            holes.map(bytes).fold(0, u64::saturating_add)
-        };
-        let left: u64 = send_runs.iter().map(|&run| bytes(run).saturating_sub(lost(run))).sum();
-        (left < AUTHENTICATION_FLOOR_BYTES).then(|| format!("{left} bytes of pad are left"))
-    }
-
-    /// Compares what the neighbour says of itself with what this end remembers.
-    fn rolled_back(&self, theirs: &HelloText) -> Option<String> {
-        let known = self.introduction.marks.peer?;
-        if known.data_dir != theirs.data_dir {
-            return Some("the neighbour has another data directory".into());
-        }
-        if theirs.incarnation < known.incarnation {
-            return Some(format!(
-                "the neighbour was rolled back: run {} after run {}",
-                theirs.incarnation.0, known.incarnation.0
-            ));
-        }
-        if theirs.incarnation == known.incarnation && theirs.boot != known.boot {
-            return Some(format!("the neighbour was cloned: two processes of run {}", known.incarnation.0));
-        }
-        let marks = theirs.resume.as_ref().map_or(u64::MAX, |resume| resume.mark_sequence);
-        if marks < known.mark_sequence || theirs.ledger_sequence < known.ledger_sequence {
-            return Some("the neighbour's marks or ledger went back".into());
-        }
-        None
-    }
-
     fn agree(
         &self,
         secret: SecretBytes,
@@ -289,6 +246,7 @@ impl Handshake {
         discarded: Option<String>,
     ) -> Agreement {
         let mark_sequence = theirs.resume.as_ref().map_or(0, |resume| resume.mark_sequence);
+        let testimony = self.introduction.testimony(&theirs);
         Agreement {
             secret: crypto::derive(&transcript, &secret, labels::derive::LINK_SESSION, &[], 32),
             transcript,
@@ -299,11 +257,12 @@ impl Handshake {
                 incarnation: theirs.incarnation,
                 boot: theirs.boot,
                 mark_sequence,
-                ledger_sequence: theirs.ledger_sequence,
+                store_sequence: theirs.store_sequence,
             },
             peer_certificate: theirs.certificate,
             resume: theirs.resume.filter(|_| resumes),
             discarded,
+            testimony,
         }
     }
 }
@@ -335,26 +294,4 @@ pub fn certificate_text(link: &RosterLink) -> Vec<u8> {
 
 fn hash(message: &SignedHello) -> [u8; 32] {
     crypto::sha256(&[&message.text])
-}
-
-/// Finds why two ends' states of a pool do not belong together.
-fn contradiction(own: &Resume, theirs: &Resume) -> Option<String> {
-    if own.pool != theirs.pool {
-        return Some("the two ends have different pools".into());
-    }
-    if theirs.recv_reserved > own.send_reserved || own.recv_reserved > theirs.send_reserved {
-        return Some("a mark is behind what the other end recorded".into());
-    }
-    if theirs.recv_floor > theirs.recv_reserved || theirs.recv_floor > own.send_reserved {
-        return Some("the neighbour's floor is beyond what is reserved".into());
-    }
-    let far = |side: usize| own.held[side].abs_diff(theirs.held[side]) > BLOCKS_AHEAD_MAX;
-    if (0..2).any(far) {
-        return Some("the two ends' stores are too far apart".into());
-    }
-    let holes: usize = own.holes.iter().chain(&theirs.holes).map(Vec::len).sum();
-    if holes > HOLES_MAX {
-        return Some(format!("{holes} holes are over the limit of {HOLES_MAX}"));
-    }
-    None
 }

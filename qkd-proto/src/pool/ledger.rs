@@ -3,7 +3,10 @@
 //!
 //! INVARIANT: `next` only rises, and every byte that was ever handed out lies below it and in no
 //! `skipped` range; ranges there only shrink within a link session. So a byte is spent at most once.
-//! Bytes at or above the acknowledged reservation are never handed out.
+//! Bytes at or above the acknowledged reservation, or in blocks that are not opened, are never handed out.
+//!
+//! Blocks lie on the disk under the chain's keys. Those of the open windows are opened: they are here only, and
+//! the chain has moved past them. A few behind them are kept here as well, so that little is read back.
 
 use std::collections::BTreeMap;
 
@@ -13,6 +16,8 @@ use crate::secret::SecretBytes;
 
 /// Ranges that may come late.
 const SKIPPED_MAX: usize = 16;
+/// Blocks behind the opened ones that are kept in memory.
+const AHEAD_BLOCKS: u64 = 32;
 const BLOCK: u64 = PAD_BLOCK_BYTES as u64;
 
 /// One direction of a pool. All marks are byte offsets in the direction, blocks are dense indices.
@@ -24,8 +29,10 @@ pub struct Ledger {
     usable: u64,
     /// Ranges of blocks that one end lost: sorted, apart.
     holes: Vec<(u64, u64)>,
-    /// Unspent blocks.
+    /// Unspent blocks that are in memory.
     blocks: BTreeMap<u64, SecretBytes>,
+    /// Blocks below this are opened: in memory, or spent, or holes.
+    opened: u64,
     /// First byte not handed out.
     next: u64,
     /// Ranges below `next` that the neighbour's words about them may still ask for: its two streams
@@ -33,7 +40,9 @@ pub struct Ledger {
     skipped: Vec<(u64, u64)>,
     /// Bytes below this are reserved durably at this end.
     reserved: u64,
-    /// Bytes below this are reserved durably at both ends.
+    /// The neighbour's record, as far as it has told.
+    recorded: u64,
+    /// Bytes below this are reserved durably at both ends, and the neighbour said so in this link session.
     acknowledged: u64,
 }
 
@@ -62,15 +71,16 @@ pub enum AcceptError {
 }
 
 impl Ledger {
-    /// As recorded, without blocks yet.
-    pub fn restore(record: SideRecord) -> Self {
+    /// As recorded, without blocks in memory: what lies below `next` is spent or burnt, and `reserved` is
+    /// recorded at both ends.
+    pub fn restore(record: SideRecord, next: u64, reserved: u64) -> Self {
         let SideRecord { held, holes, .. } = record;
-        Self { held, usable: 0, holes, ..Self::default() }
+        Self { held, holes, next, reserved, opened: next / BLOCK, ..Self::default() }
     }
 
     /// Its durable form.
     pub fn record(&self) -> SideRecord {
-        SideRecord { held: self.held, holes: self.holes.clone(), chain: 0, granted: Vec::new() }
+        SideRecord { held: self.held, holes: self.holes.clone() }
     }
 
     /// Blocks held so far: the next index.
@@ -108,16 +118,53 @@ impl Ledger {
         self.held_between(self.next, self.acknowledged)
     }
 
-    /// Blocks held, as ranges: sorted, apart.
+    /// Unspent blocks held, as ranges: sorted, apart.
     pub fn runs(&self) -> Vec<(u64, u64)> {
-        let mut runs: Vec<(u64, u64)> = Vec::new();
-        for &index in self.blocks.keys() {
-            match runs.last_mut() {
-                Some(last) if last.1 == index => last.1 += 1,
-                _ => runs.push((index, index + 1)),
+        let mut runs = Vec::new();
+        let mut from = self.next / BLOCK;
+        for &(hole, end) in self.holes.iter().chain([&(self.held, self.held)]) {
+            if from < hole {
+                runs.push((from, hole));
             }
+            from = from.max(end);
         }
         runs
+    }
+
+    /// Blocks below this are opened.
+    pub fn opened(&self) -> u64 {
+        self.opened
+    }
+
+    /// True if all below the offset `to` is opened.
+    pub fn is_open_to(&self, to: u64) -> bool {
+        to.div_ceil(BLOCK) <= self.opened
+    }
+
+    /// Blocks in memory that an end of the process would lose: the open windows, holes left out.
+    pub fn open_blocks(&self) -> impl Iterator<Item = (u64, &SecretBytes)> {
+        self.blocks.range(self.next / BLOCK..self.opened.max(self.next / BLOCK)).map(|(index, bytes)| (*index, bytes))
+    }
+
+    /// Blocks on the way to the offset `to` that have to be read back from the disk first.
+    pub fn unread(&self, to: u64) -> Vec<u64> {
+        let wanted = self.opened.max(self.next / BLOCK)..to.div_ceil(BLOCK).min(self.held);
+        wanted.filter(|index| !self.blocks.contains_key(index) && !self.is_hole(*index)).collect()
+    }
+
+    /// A block that was read back; without bytes it is lost, and a hole from now on.
+    pub fn fill(&mut self, index: u64, bytes: Option<SecretBytes>) {
+        match bytes.filter(|bytes| bytes.len() == PAD_BLOCK_BYTES) {
+            Some(bytes) if index >= self.next / BLOCK && !self.is_hole(index) => drop(self.blocks.insert(index, bytes)),
+            Some(_) => {}
+            None => self.skip(index, index + 1),
+        }
+    }
+
+    /// The blocks up to the offset `to` are in memory, and their keys gone.
+    pub fn open_to(&mut self, to: u64) {
+        self.opened = self.opened.max(to.div_ceil(BLOCK));
+        self.drop_spent();
     }
 
     fn held_between(&self, from: u64, to: u64) -> u64 {
@@ -125,13 +172,14 @@ impl Ledger {
         blocks.map(|index| ((index + 1) * BLOCK).min(to).saturating_sub((index * BLOCK).max(from))).sum()
     }
 
-    /// Keeps the bytes of block `index`, unless they are spent.
+    /// Block `index` is deposited; its bytes are kept here if they are soon needed.
     pub fn hold(&mut self, index: u64, bytes: SecretBytes) {
         if index >= BLOCK_INDEX_MAX {
             return;
         }
         self.held = self.held.max(index + 1);
-        if (index + 1) * BLOCK > self.next && !self.is_hole(index) && bytes.len() == PAD_BLOCK_BYTES {
+        let soon = index < self.opened.max(self.next / BLOCK) + AHEAD_BLOCKS;
+        if soon && (index + 1) * BLOCK > self.next && !self.is_hole(index) && bytes.len() == PAD_BLOCK_BYTES {
             self.blocks.insert(index, bytes);
         }
     }
@@ -161,13 +209,6 @@ impl Ledger {
         self.holes = merged;
     }
 
-    /// Everything below `mark` counts as spent; it may have been before a crash.
-    pub fn burn_to(&mut self, mark: u64) {
-        self.next = self.next.max(mark);
-        self.reserved = self.reserved.max(mark);
-        self.drop_spent();
-    }
-
     /// Where the next reservation should end, if one is due: enough is usable, too little is ready.
     pub fn wants_reservation(&self, window: u64) -> Option<u64> {
         if self.acknowledged != self.reserved || self.ready() >= window {
@@ -176,7 +217,7 @@ impl Ledger {
         // Holes have no bytes: a window that lay in one would never be used up.
         let from = self.reserved.max(self.next);
         let (mut end, mut gained) = (from, 0);
-        for &index in self.blocks.range(from / BLOCK..self.usable.max(from / BLOCK)).map(|(index, _)| index) {
+        for index in (from / BLOCK..self.usable.max(from / BLOCK)).filter(|index| !self.is_hole(*index)) {
             end = (index + 1) * BLOCK;
             gained += end - from.max(index * BLOCK);
             if gained >= window {
@@ -194,19 +235,22 @@ impl Ledger {
     /// The neighbour's record says `to` too.
     pub fn acknowledge(&mut self, to: u64) {
         self.acknowledged = self.acknowledged.max(to.min(self.reserved));
+        self.recorded = self.recorded.max(self.acknowledged);
     }
 
-    /// A new link session: the neighbour accepts nothing below `floor`, and its record says
-    /// `recorded`.
+    /// A new link session: the neighbour accepts nothing below `floor`, and its record says `recorded`. Nothing
+    /// is spent before it has said so once more in this session.
     pub fn resume_at(&mut self, floor: u64, recorded: u64) {
         self.next = self.next.max(floor);
-        self.acknowledged = recorded.min(self.reserved);
+        self.reserved = self.reserved.max(floor);
+        self.recorded = recorded.min(self.reserved);
+        self.acknowledged = self.acknowledged.min(self.next);
         self.drop_spent();
     }
 
-    /// A reservation that the neighbour has not acknowledged: from, to.
+    /// A reservation that the neighbour has not acknowledged in this session: from what it has recorded, to.
     pub fn pending_reservation(&self) -> Option<(u64, u64)> {
-        (self.acknowledged < self.reserved).then_some((self.acknowledged, self.reserved))
+        (self.acknowledged < self.reserved).then_some((self.recorded, self.reserved))
     }
 
     /// End of what both ends have reserved.
@@ -217,10 +261,19 @@ impl Ledger {
     /// Hands out `length` bytes in one piece, stepping over holes.
     pub fn spend(&mut self, length: u64) -> Option<LinkKey> {
         let start = self.start_of_piece(length)?;
-        if start + length > self.acknowledged.min(self.usable * BLOCK) {
+        if start + length > self.acknowledged.min(self.usable.min(self.opened) * BLOCK) {
             return None;
         }
         Some(self.take(start, length))
+    }
+
+    /// Gives up to `length` bytes away, in whole blocks: they are never handed out here. A begun block is burnt.
+    pub fn give(&mut self, length: u64) -> Option<LinkKey> {
+        let first = self.next.div_ceil(BLOCK);
+        let end = (self.acknowledged / BLOCK).min(self.usable).min(self.opened);
+        let held = (first..end).take_while(|index| self.blocks.contains_key(index)).count() as u64;
+        let blocks = held.min(length / BLOCK);
+        (blocks > 0).then(|| self.take(first * BLOCK, blocks * BLOCK))
     }
 
     /// Hands out the `length` bytes at `offset`, which the neighbour allocated.
@@ -259,7 +312,7 @@ impl Ledger {
         if offset < self.next && late.is_none() {
             return Err(AcceptError::Used { offset, next: self.next });
         }
-        if end > self.reserved {
+        if end > self.reserved.min(self.opened * BLOCK) {
             return Err(AcceptError::NotReserved { end, reserved: self.reserved });
         }
         let mut blocks = offset / BLOCK..end.div_ceil(BLOCK);
@@ -294,7 +347,7 @@ impl Ledger {
             let blocks = start / BLOCK..(start + length).div_ceil(BLOCK);
             match blocks.rev().find(|index| !self.blocks.contains_key(index)) {
                 None => return Some(start),
-                Some(missing) if missing >= self.usable => return None,
+                Some(missing) if !self.is_hole(missing) => return None,
                 Some(missing) => start = (missing + 1) * BLOCK,
             }
         }
@@ -323,16 +376,19 @@ impl Ledger {
 
     fn drop_spent(&mut self) {
         let spent = self.skipped.first().map_or(self.next, |range| range.0) / BLOCK;
-        self.blocks = self.blocks.split_off(&spent);
+        while self.blocks.first_key_value().is_some_and(|(index, _)| *index < spent) {
+            self.blocks.pop_first();
+        }
     }
 }
 
 impl std::fmt::Debug for Ledger {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { held, usable, next, reserved, acknowledged, holes, .. } = self;
+        let Self { held, usable, next, opened, reserved, acknowledged, holes, .. } = self;
         write!(
             f,
-            "{{held {held} usable {usable} next {next} reserved {reserved} acked {acknowledged} holes {holes:?}}}"
+            "{{held {held} usable {usable} next {next} opened {opened} reserved {reserved} acked {acknowledged} \
+             holes {holes:?}}}"
         )
     }
 }

@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::record::PeerMemory;
 use crate::codec::Bytes;
 use crate::crypto::Signature;
 use crate::hybrid::{HybridAnswer, HybridOffer};
-use crate::id::{BlockId, BootId, DataDirId, Incarnation, LinkId, NodeId, Nonce, PoolId};
+use crate::id::{BlockId, BootId, DataDirId, Incarnation, LinkId, NodeId, Nonce, PoolId, StoreSequence};
 
 /// A handshake message with its sender's signature over the bytes of a [`HelloText`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,12 +40,27 @@ pub struct HelloText {
     pub answers: Option<Bytes>,
     /// The speaker's half of the link certificate.
     pub certificate: Signature,
-    /// Sequence of the speaker's delivery ledger.
-    pub ledger_sequence: u64,
+    /// Sequence of the speaker's store.
+    pub store_sequence: StoreSequence,
+    /// What the speaker remembers of the listener.
+    pub remembers: Option<PeerMemory>,
+    /// The speaker's memory is sure: its process was in a session with the listener before, or something
+    /// vouches that its store is no older copy.
+    pub vouches: bool,
     /// The pool that the speaker would resume; none asks for a new one.
     pub resume: Option<Resume>,
     /// The key exchange of this message.
     pub exchange: Exchange,
+}
+
+/// How far a node's durable records are: a node that ever says less than it said was rolled back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sequences {
+    /// Of the link's marks.
+    pub marks: u64,
+    /// Of the whole store.
+    pub store: StoreSequence,
 }
 
 /// A step of the key exchange.
@@ -129,6 +145,8 @@ pub enum PoolMessage {
         from: u64,
         /// What it shall record.
         to: u64,
+        /// How far the speaker's own records are.
+        records: Sequences,
     },
     /// Receiver of a direction: durable here too.
     ReserveAck {
@@ -137,13 +155,27 @@ pub enum PoolMessage {
         /// What is recorded.
         to: u64,
     },
+    /// Either end: how far its records are; the listener remembers it.
+    Heartbeat {
+        /// The speaker's half of the link session.
+        nonce: Nonce,
+        /// How far.
+        records: Sequences,
+    },
+    /// The listener: remembered, durably.
+    HeartbeatAck {
+        /// From the heartbeat.
+        nonce: Nonce,
+        /// How far.
+        records: Sequences,
+    },
     /// Owner: these own bytes were reserved, acknowledged and are given away.
     Grant {
+        /// The owner's half of the link session.
+        nonce: Nonce,
         /// First byte in the owner's direction.
         offset: u64,
         /// Number of bytes.
         length: u64,
-        /// Index in the listener's direction.
-        index: u64,
     },
 }

@@ -6,20 +6,27 @@
 //! direction, blocks of [`PAD_BLOCK_BYTES`] have a dense index; a block that one end lost is an
 //! explicit hole at both.
 
+mod chain;
 mod deposit;
 pub mod handshake;
 mod hash_keys;
+mod judge;
 mod ledger;
 pub mod message;
 pub mod record;
 mod stock;
+mod window;
 
+pub use chain::{PadChain, PadPlace};
 use deposit::Distilled;
+pub use judge::Testimony;
 pub use ledger::{AcceptError, Ledger};
 pub use stock::BootstrapStock;
+pub use window::Window;
 
 use std::collections::VecDeque;
 
+use crate::entropy::Entropy;
 use crate::id::PoolId;
 use crate::mac::{self, AuthTag, HashValue, PadStock, RunningHash};
 use crate::secret::SecretBytes;
@@ -29,8 +36,8 @@ use record::{MarksRecord, PoolRecord};
 
 /// Bytes of one pad block.
 pub const PAD_BLOCK_BYTES: usize = 4096;
-/// Bytes that one reservation sets aside, and that a crash may burn.
-pub const WINDOW_BYTES: u64 = 32 << 10;
+/// Bytes that one reservation sets aside at most, and that a crash may burn twice: two windows are open.
+pub const WINDOW_BYTES: u64 = 64 << 10;
 /// Bytes of a direction that relaying leaves for authentication: 64 tags.
 pub const AUTHENTICATION_FLOOR_BYTES: u64 = 64 * mac::TAG_PAD_BYTES as u64;
 
@@ -67,7 +74,7 @@ impl Direction {
     }
 }
 
-/// Pad blocks that shall become durable: direction, index in it, bytes.
+/// Pad blocks in the boxes of their chain, to become durable: direction, index in it, box.
 pub type PadBlocks = Vec<(Direction, u64, SecretBytes)>;
 
 /// The secret bits of one link (ITU-T "QKD-key" store of a KM link).
@@ -77,6 +84,8 @@ pub struct LinkKeyPool {
     hash_keys: HashKeys,
     stock: Option<BootstrapStock>,
     sides: [Ledger; 2],
+    /// Forward and reverse.
+    chains: [PadChain; 2],
     distilled: VecDeque<Distilled>,
     residue: Option<Distilled>,
     /// Transmitter: the deposit that the neighbour has not answered, and the block's own bytes.
@@ -87,8 +96,15 @@ pub struct LinkKeyPool {
 
 impl LinkKeyPool {
     /// A new, empty pool with the bootstrap's hash keys (forward, reverse) and first pads.
-    pub fn new(id: PoolId, own: Direction, hash_keys: [SecretBytes; 2], stock: BootstrapStock) -> Self {
+    pub fn new(
+        id: PoolId,
+        own: Direction,
+        hash_keys: [SecretBytes; 2],
+        stock: BootstrapStock,
+        entropy: &mut dyn Entropy,
+    ) -> Self {
         let sides = [Ledger::default(), Ledger::default()];
+        let chains = [PadChain::new(entropy), PadChain::new(entropy)];
         let (hash_keys, distilled) = (HashKeys::bootstrap(hash_keys), VecDeque::new());
         Self {
             id,
@@ -96,6 +112,7 @@ impl LinkKeyPool {
             hash_keys,
             stock: Some(stock),
             sides,
+            chains,
             distilled,
             residue: None,
             unanswered: None,
@@ -103,15 +120,15 @@ impl LinkKeyPool {
         }
     }
 
-    /// The pool as its records tell it: what was reserved and not used is burnt.
-    pub fn restore(record: PoolRecord, marks: &MarksRecord, own: Direction, pads: PadBlocks) -> Self {
-        let (id, hash_keys, [forward, reverse]) = record.into_parts();
-        let mut sides = [Ledger::restore(forward), Ledger::restore(reverse)];
-        sides[own.index()].burn_to(marks.send_reserved);
-        sides[own.opposite().index()].burn_to(marks.recv_reserved);
-        for (direction, index, bytes) in pads {
-            sides[direction.index()].hold(index, bytes);
-        }
+    /// The pool as its records tell it: after a crash, what was reserved and not used is burnt. Its blocks stay
+    /// on the disk until they are read back.
+    pub fn restore(record: PoolRecord, marks: &MarksRecord, chains: [PadChain; 2], own: Direction) -> Self {
+        let (id, hash_keys, records) = record.into_parts();
+        let (send, receive) = ((marks.send_next, marks.send_reserved), (marks.recv_next, marks.recv_reserved));
+        let marks_of = if own == Direction::Forward { [send, receive] } else { [receive, send] };
+        let [forward, reverse] = records;
+        let restore = |record, (next, reserved)| Ledger::restore(record, next, reserved);
+        let sides = [restore(forward, marks_of[0]), restore(reverse, marks_of[1])];
         let distilled = VecDeque::new();
         Self {
             id,
@@ -119,6 +136,7 @@ impl LinkKeyPool {
             hash_keys,
             stock: None,
             sides,
+            chains,
             distilled,
             residue: None,
             unanswered: None,
@@ -154,6 +172,54 @@ impl LinkKeyPool {
     /// The direction that the neighbour allocates from, to move its marks.
     pub fn receive_mut(&mut self) -> &mut Ledger {
         &mut self.sides[self.own.opposite().index()]
+    }
+
+    /// The chains of both directions, for the marks.
+    pub fn chains(&self) -> &[PadChain; 2] {
+        &self.chains
+    }
+
+    /// Blocks of `direction` on the way to the offset `to` that have to be read back first.
+    pub fn unread(&self, direction: Direction, to: u64) -> Vec<u64> {
+        self.sides[direction.index()].unread(to)
+    }
+
+    /// What the disk has of a block. False if it is lost: then it is a hole, and the neighbour must hear of it.
+    pub fn read_back(&mut self, direction: Direction, index: u64, sealed: Option<&SecretBytes>) -> bool {
+        let place = PadPlace { pool: self.id, direction, index };
+        let bytes = sealed.and_then(|sealed| self.chains[direction.index()].open(place, sealed));
+        let found = bytes.is_some();
+        self.sides[direction.index()].fill(index, bytes);
+        found
+    }
+
+    /// Opens the blocks of `direction` up to the offset `to`: from now on they are in memory only.
+    pub fn open_to(&mut self, direction: Direction, to: u64) {
+        let side = direction.index();
+        self.sides[side].open_to(to);
+        self.chains[side].advance(self.sides[side].opened());
+    }
+
+    /// Puts what is open and unused back into boxes under new keys, for a clean stop. Nothing is spent after.
+    pub fn close(&mut self, entropy: &mut dyn Entropy) -> PadBlocks {
+        let mut blocks = PadBlocks::new();
+        for direction in [Direction::Forward, Direction::Reverse] {
+            let (side, chain) = (&self.sides[direction.index()], &mut self.chains[direction.index()]);
+            let from = side.next() / PAD_BLOCK_BYTES as u64;
+            if from >= side.opened() {
+                continue;
+            }
+            chain.put_in_front(from, side.opened(), entropy);
+            for (index, bytes) in side.open_blocks() {
+                let spent = usize::try_from(side.next().saturating_sub(index * PAD_BLOCK_BYTES as u64)).unwrap_or(0);
+                let mut rest = vec![0; PAD_BLOCK_BYTES];
+                rest[spent..].copy_from_slice(&bytes.expose()[spent..]);
+                let place = PadPlace { pool: self.id, direction, index };
+                let sealed = chain.seal(place, &SecretBytes::new(rest), entropy);
+                blocks.extend(sealed.map(|sealed| (direction, index, sealed)));
+            }
+        }
+        blocks
     }
 
     /// True until both directions have had a deposit: tags rest on the bootstrap only.

@@ -1,17 +1,18 @@
-//! What of a pool is on disk. Always: every record starts with its version, and has the fields that
-//! grants, shredding and rollback detection need.
+//! What of a pool is on disk. Always: every record starts with its version; pad blocks lie there in the boxes of
+//! their chain, whose heads stand in the marks alone.
 
 use serde::{Deserialize, Serialize};
 
 use super::Direction;
+use super::chain::PadChain;
 use super::hash_keys::{Generation, HashKeys};
 use crate::codec::{self, Bytes, CodecError};
-use crate::id::{BootId, DataDirId, Incarnation, LinkId, PoolId};
+use crate::id::{BootId, DataDirId, Incarnation, LinkId, PoolId, StoreSequence};
 use crate::mac::HASH_KEY_BYTES;
 use crate::secret::SecretBytes;
 
 /// Version of the records here.
-pub const POOL_RECORD_VERSION: u8 = 2;
+pub const POOL_RECORD_VERSION: u8 = 3;
 /// Largest record, in bytes.
 pub const POOL_RECORD_BYTES_MAX: usize = 64 << 10;
 /// Holes that a direction may have; beyond, the pool is made anew.
@@ -31,10 +32,6 @@ pub struct SideRecord {
     pub held: u64,
     /// Blocks that one end lost.
     pub holes: Vec<(u64, u64)>,
-    /// Position of the forward hash chain that seals blocks (0: sealed under the store's key).
-    pub chain: u64,
-    /// Ranges of bytes granted to the other direction: own offset, length, its index there.
-    pub granted: Vec<(u64, u64, u64)>,
 }
 
 /// One generation of hash keys, forward and reverse.
@@ -120,8 +117,8 @@ pub struct PeerMemory {
     pub boot: BootId,
     /// Highest sequence of its marks.
     pub mark_sequence: u64,
-    /// Highest sequence of its delivery ledger.
-    pub ledger_sequence: u64,
+    /// Highest sequence of its store.
+    pub store_sequence: StoreSequence,
 }
 
 /// High-water marks of a link, at one end.
@@ -132,65 +129,64 @@ pub struct MarksRecord {
     pub pool: Option<PoolId>,
     /// Rises with every write.
     pub sequence: u64,
-    /// Own direction: bytes below may have been used.
+    /// Own direction: bytes below were used or are burnt. While the node runs, all that is reserved; after a
+    /// clean stop, exactly what was used.
+    pub send_next: u64,
+    /// Own direction: bytes below may be in use.
     pub send_reserved: u64,
-    /// Neighbour's direction: bytes below may have been used.
+    /// Neighbour's direction: as `send_next`.
+    pub recv_next: u64,
+    /// Neighbour's direction: bytes below may be in use.
     pub recv_reserved: u64,
     /// What this end remembers of the neighbour.
     pub peer: Option<PeerMemory>,
 }
 
+/// A stretch of a pad chain, from the first block whose key is known.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SegmentRecord {
+    pub(super) at: u64,
+    pub(super) end: u64,
+    pub(super) head: Bytes,
+}
+
+/// Marks with the heads of the pad chains, forward and reverse.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MarksWithChains {
+    marks: MarksRecord,
+    chains: [Vec<SegmentRecord>; 2],
+}
+
 impl MarksRecord {
-    /// Its bytes.
-    pub fn encode(&self) -> SecretBytes {
-        SecretBytes::new(codec::encode(POOL_RECORD_VERSION, self))
+    /// What a crash leaves of it: what is reserved is burnt.
+    pub fn running(self) -> Self {
+        Self { send_next: self.send_reserved, recv_next: self.recv_reserved, ..self }
     }
 
-    /// From bytes.
+    /// Its bytes, with the chains'.
+    pub fn encode(&self, chains: &[PadChain; 2]) -> SecretBytes {
+        let with = MarksWithChains { marks: *self, chains: [chains[0].record(), chains[1].record()] };
+        SecretBytes::new(codec::encode(POOL_RECORD_VERSION, &with))
+    }
+
+    /// From bytes: marks and chains.
     ///
     /// # Errors
     /// Malformed, or of another version.
-    pub fn decode(bytes: &SecretBytes) -> Result<Self, CodecError> {
-        codec::decode(POOL_RECORD_VERSION, bytes.expose(), POOL_RECORD_BYTES_MAX)
+    pub fn decode(bytes: &SecretBytes) -> Result<(Self, [PadChain; 2]), CodecError> {
+        let MarksWithChains { marks, chains: [forward, reverse] } =
+            codec::decode(POOL_RECORD_VERSION, bytes.expose(), POOL_RECORD_BYTES_MAX)?;
+        let contradicts = || CodecError::Malformed("a chain or mark contradicts itself".into());
+        let chains = PadChain::restore(forward).zip(PadChain::restore(reverse)).ok_or_else(contradicts)?;
+        let ordered = marks.send_next <= marks.send_reserved && marks.recv_next <= marks.recv_reserved;
+        if ordered { Ok((marks, chains.into())) } else { Err(contradicts()) }
     }
-}
-
-/// A pad block on disk: it names its place, so a slot of an older round is never taken for it.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PadRecord {
-    pool: PoolId,
-    forward: bool,
-    index: u64,
-    bytes: Bytes,
 }
 
 /// The key of a pad block's slot.
 pub fn pad_key(link: &LinkId, direction: Direction, index: u64) -> Vec<u8> {
     let slot = (index % RING_SLOTS) * 2 + direction.index() as u64;
     [link.as_str().as_bytes(), &[0], &slot.to_be_bytes()].concat()
-}
-
-/// The link that a slot's key names.
-pub fn link_of_pad_key(key: &[u8]) -> Option<LinkId> {
-    let name = key.split(|&byte| byte == 0).next()?;
-    std::str::from_utf8(name).ok()?.parse().ok()
-}
-
-/// A pad block's bytes on disk.
-pub fn encode_pad(pool: PoolId, direction: Direction, index: u64, bytes: &SecretBytes) -> SecretBytes {
-    let forward = direction == Direction::Forward;
-    let record = PadRecord { pool, forward, index, bytes: Bytes::from(bytes.expose().to_vec()) };
-    SecretBytes::new(codec::encode(POOL_RECORD_VERSION, &record))
-}
-
-/// A pad block from disk: its pool, direction, index and bytes.
-///
-/// # Errors
-/// Malformed, or of another version.
-pub fn decode_pad(bytes: &SecretBytes) -> Result<(PoolId, Direction, u64, SecretBytes), CodecError> {
-    let PadRecord { pool, forward, index, bytes } =
-        codec::decode(POOL_RECORD_VERSION, bytes.expose(), POOL_RECORD_BYTES_MAX)?;
-    let direction = if forward { Direction::Forward } else { Direction::Reverse };
-    Ok((pool, direction, index, SecretBytes::new(bytes.into_vec())))
 }

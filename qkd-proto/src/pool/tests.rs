@@ -26,24 +26,44 @@ fn key(seed: u64, bytes: usize) -> SecretKey {
 fn pair() -> (LinkKeyPool, LinkKeyPool) {
     let end = |own| {
         let keys = [SecretBytes::new(vec![1; 16]), SecretBytes::new(vec![2; 16])];
-        LinkKeyPool::new(PoolId([7; 16]), own, keys, stock(1))
+        LinkKeyPool::new(PoolId([7; 16]), own, keys, stock(1), &mut SeededEntropy::from_number(9))
     };
     (end(Direction::Forward), end(Direction::Reverse))
+}
+
+/// The bits in boxes of a pool.
+fn opened(pool: &mut LinkKeyPool, pads: &PadBlocks) -> Vec<(Direction, u64, Vec<u8>)> {
+    let mut open = |direction: Direction, index, sealed| {
+        let place = PadPlace { pool: pool.id, direction, index };
+        pool.chains[direction.index()].open(place, sealed).map(|bytes| bytes.expose().to_vec())
+    };
+    let bits = pads.iter().map(|(direction, index, sealed)| (*direction, *index, open(*direction, *index, sealed)));
+    bits.map(|(direction, index, bits)| (direction, index, bits.expect("its own box"))).collect()
 }
 
 fn deposit(a: &mut LinkKeyPool, b: &mut LinkKeyPool, block: u64, bytes: usize) -> DepositOffer {
     a.distilled(BlockId(block), key(block, bytes));
     b.distilled(BlockId(block), key(block, bytes));
-    let (offer, ours) = a.deposit(BlockId(block)).expect("distilled");
-    let theirs = b.deposit_at(&offer).expect("the same bits");
+    let (offer, ours) = a.deposit(BlockId(block), &mut SeededEntropy::from_number(7)).expect("distilled");
+    let theirs = b.deposit_at(&offer, &mut SeededEntropy::from_number(8)).expect("the same bits");
     assert_eq!(ours.len(), theirs.len());
     a.confirm_deposit(&offer);
     b.confirm_deposit(&offer);
     offer
 }
 
+/// Opens what no disk has to give back.
+fn open(pool: &mut LinkKeyPool, direction: Direction, end: u64) {
+    assert_eq!(pool.unread(direction, end), Vec::<u64>::new(), "all is in memory");
+    pool.open_to(direction, end);
+}
+
 fn reserve(from: &mut LinkKeyPool, to: &mut LinkKeyPool) {
-    if let Some(end) = from.send().wants_reservation(WINDOW_BYTES) {
+    let again = from.send().pending_reservation().map(|(_, to)| to);
+    if let Some(end) = again.or_else(|| from.send().wants_reservation(WINDOW_BYTES)) {
+        let direction = from.own_direction();
+        open(from, direction, end);
+        open(to, direction, end);
         from.send_mut().reserve(end);
         to.receive_mut().reserve(end);
         from.send_mut().acknowledge(end);
@@ -57,9 +77,9 @@ fn a_deposit_cut_off_by_a_lost_connection_is_taken_once() {
         deposit(&mut a, &mut b, 1, 40_000);
         a.distilled(BlockId(2), key(2, 20_000));
         b.distilled(BlockId(2), key(2, 20_000));
-        let (offer, _) = a.deposit(BlockId(2)).expect("distilled");
+        let (offer, _) = a.deposit(BlockId(2), &mut SeededEntropy::from_number(7)).expect("distilled");
         if taken {
-            assert!(b.deposit_at(&offer).is_some());
+            assert!(b.deposit_at(&offer, &mut SeededEntropy::from_number(8)).is_some());
             b.confirm_deposit(&offer);
         }
         let offers = [a.resume_offer(&MarksRecord::default()), b.resume_offer(&MarksRecord::default())];
@@ -67,16 +87,15 @@ fn a_deposit_cut_off_by_a_lost_connection_is_taken_once() {
         assert_eq!(b.resume(&offers[0], true), None);
         assert_eq!(again, (!taken).then_some(BlockId(2)));
         if let Some(block) = again {
-            let (anew, ours) = a.deposit(block).expect("it waited");
+            let (anew, ours) = a.deposit(block, &mut SeededEntropy::from_number(7)).expect("it waited");
             assert!(anew.first != offer.first, "where the lost one lay is a hole");
-            let theirs = b.deposit_at(&anew).expect("it waited here, too");
-            let bits = |pads: &PadBlocks| pads.iter().map(|pad| (pad.1, pad.2.expose().to_vec())).collect::<Vec<_>>();
-            assert_eq!(bits(&ours), bits(&theirs));
+            let theirs = b.deposit_at(&anew, &mut SeededEntropy::from_number(8)).expect("it waited here, too");
+            assert!(opened(&mut a, &ours) == opened(&mut b, &theirs));
             a.confirm_deposit(&anew);
             b.confirm_deposit(&anew);
         }
         assert_eq!(a.send().available(), b.receive().available());
-        assert!(b.deposit_at(&offer).is_none(), "its key is gone");
+        assert!(b.deposit_at(&offer, &mut SeededEntropy::from_number(8)).is_none(), "its key is gone");
     }
 }
 
@@ -111,9 +130,9 @@ fn words_that_overtake_each_other_are_taken_once_each() {
 fn a_hole_longer_than_a_window_is_stepped_over() {
     let (mut a, mut b) = pair();
     deposit(&mut a, &mut b, 1, 2 * PAD_BLOCK_BYTES);
-    a.distilled(BlockId(2), key(2, 80 * PAD_BLOCK_BYTES));
-    let (offer, _) = a.deposit(BlockId(2)).expect("distilled");
-    assert!(b.deposit_at(&offer).is_none());
+    a.distilled(BlockId(2), key(2, 40 * PAD_BLOCK_BYTES));
+    let (offer, _) = a.deposit(BlockId(2), &mut SeededEntropy::from_number(7)).expect("distilled");
+    assert!(b.deposit_at(&offer, &mut SeededEntropy::from_number(8)).is_none());
     a.refuse_deposit(&offer);
     b.refuse_deposit(&offer);
     deposit(&mut a, &mut b, 3, 20 * PAD_BLOCK_BYTES);
@@ -148,8 +167,8 @@ fn a_receiver_without_the_key_refuses_and_both_step_over_the_hole() {
     let (mut a, mut b) = pair();
     deposit(&mut a, &mut b, 1, 2 * PAD_BLOCK_BYTES);
     a.distilled(BlockId(2), key(2, 2 * PAD_BLOCK_BYTES));
-    let (offer, _) = a.deposit(BlockId(2)).expect("distilled");
-    assert!(b.deposit_at(&offer).is_none());
+    let (offer, _) = a.deposit(BlockId(2), &mut SeededEntropy::from_number(7)).expect("distilled");
+    assert!(b.deposit_at(&offer, &mut SeededEntropy::from_number(8)).is_none());
     a.refuse_deposit(&offer);
     b.refuse_deposit(&offer);
     deposit(&mut a, &mut b, 3, 2 * PAD_BLOCK_BYTES);
@@ -231,9 +250,9 @@ fn a_restart_burns_what_was_reserved() {
     let (mut a, mut b) = pair();
     deposit(&mut a, &mut b, 1, 10 * PAD_BLOCK_BYTES);
     reserve(&mut a, &mut b);
-    let marks = MarksRecord { send_reserved: a.send().reserved(), ..MarksRecord::default() };
-    let pads = vec![(Direction::Forward, 0, SecretBytes::new(vec![0; PAD_BLOCK_BYTES]))];
-    let again = LinkKeyPool::restore(a.record(), &marks, Direction::Forward, pads);
+    let marks = MarksRecord { send_reserved: a.send().reserved(), ..MarksRecord::default() }.running();
+    let (marks, chains) = MarksRecord::decode(&marks.encode(a.chains())).expect("its own record");
+    let again = LinkKeyPool::restore(a.record(), &marks, chains, Direction::Forward);
     assert_eq!(again.send().next(), marks.send_reserved);
     assert_eq!(again.send().available(), 0);
 }
@@ -259,7 +278,7 @@ proptest! {
                 0 => { deposit(&mut a, &mut b, block, 6000); }
                 1 => {
                     a.distilled(BlockId(block), key(block, 9000));
-                    if let Some((offer, _)) = a.deposit(BlockId(block)) {
+                    if let Some((offer, _)) = a.deposit(BlockId(block), &mut SeededEntropy::from_number(7)) {
                         a.refuse_deposit(&offer);
                         b.refuse_deposit(&offer);
                     }
@@ -272,6 +291,145 @@ proptest! {
                     let got = b.accept(sent.offset, size).map(|key| key.bytes.expose().to_vec());
                     prop_assert_eq!(got, Ok(sent.bytes.expose().to_vec()));
                 }
+            }
+        }
+    }
+}
+
+/// One end with its disk: boxes of pad blocks, the pool's record, the marks with the chains.
+struct End {
+    pool: LinkKeyPool,
+    boxes: std::collections::BTreeMap<(Direction, u64), SecretBytes>,
+    record: SecretBytes,
+    marks: SecretBytes,
+    numbers: MarksRecord,
+}
+
+impl End {
+    fn new(pool: LinkKeyPool) -> Self {
+        let (record, numbers) = (pool.record().encode(), MarksRecord { pool: Some(pool.id()), ..Default::default() });
+        let marks = numbers.encode(pool.chains());
+        Self { pool, boxes: Default::default(), record, marks, numbers }
+    }
+
+    fn write_pads(&mut self, pads: PadBlocks) {
+        self.boxes.extend(pads.into_iter().map(|(direction, index, sealed)| ((direction, index), sealed)));
+        self.record = self.pool.record().encode();
+    }
+
+    fn write_marks(&mut self) {
+        self.numbers.send_reserved = self.pool.send().reserved();
+        self.numbers.recv_reserved = self.pool.receive().reserved();
+        self.numbers = self.numbers.running();
+        self.marks = self.numbers.encode(self.pool.chains());
+    }
+
+    /// Reads back what is missing, and opens.
+    fn open_to(&mut self, direction: Direction, to: u64) {
+        for index in self.pool.unread(direction, to) {
+            assert!(self.pool.read_back(direction, index, self.boxes.get(&(direction, index))), "block {index}");
+        }
+        self.pool.open_to(direction, to);
+    }
+
+    fn stop(&mut self, entropy: &mut SeededEntropy) {
+        let pads = self.pool.close(entropy);
+        self.write_pads(pads);
+        (self.numbers.send_next, self.numbers.recv_next) = (self.pool.send().next(), self.pool.receive().next());
+        self.marks = self.numbers.encode(self.pool.chains());
+    }
+
+    fn start(&mut self) {
+        let (numbers, chains) = MarksRecord::decode(&self.marks).expect("its own record");
+        let record = PoolRecord::decode(&self.record).expect("its own record");
+        self.pool = LinkKeyPool::restore(record, &numbers, chains, self.pool.own_direction());
+        self.numbers = numbers;
+    }
+
+    /// Boxes that a thief of this disk can open.
+    fn readable(&self) -> Vec<(Direction, u64, SecretBytes)> {
+        let (_, mut chains) = MarksRecord::decode(&self.marks).expect("its own record");
+        let open = |(&(direction, index), sealed): (&(Direction, u64), &SecretBytes)| {
+            let place = PadPlace { pool: self.pool.id(), direction, index };
+            chains[direction.index()].open(place, sealed).map(|bytes| (direction, index, bytes))
+        };
+        self.boxes.iter().filter_map(open).collect()
+    }
+}
+
+fn greet(a: &mut End, b: &mut End) {
+    let offers = [a.pool.resume_offer(&a.numbers), b.pool.resume_offer(&b.numbers)];
+    a.pool.resume(&offers[1], false);
+    b.pool.resume(&offers[0], false);
+    a.write_marks();
+    b.write_marks();
+}
+
+fn reserve_ends(from: &mut End, to: &mut End) {
+    let again = from.pool.send().pending_reservation().map(|(_, to)| to);
+    let Some(end) = again.or_else(|| from.pool.send().wants_reservation(3 * PAD_BLOCK_BYTES as u64)) else { return };
+    let direction = from.pool.own_direction();
+    from.open_to(direction, end);
+    from.pool.send_mut().reserve(end);
+    from.write_marks();
+    to.open_to(direction, end);
+    to.pool.receive_mut().reserve(end);
+    to.write_marks();
+    from.pool.send_mut().acknowledge(end);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Two ends with disks, clean stops and crashes: no byte twice, both ends the same bytes, nothing used can
+    /// be read off a disk, and a clean stop burns nothing.
+    #[test]
+    fn disks_give_back_what_is_unused_and_nothing_else(steps in proptest::collection::vec((0_u8..8, 1_u64..5000), 1..60)) {
+        let (a, b) = pair();
+        let mut entropy = SeededEntropy::from_number(77);
+        let mut ends = [End::new(a), End::new(b)];
+        let mut used = std::collections::BTreeSet::new();
+        for (block, (kind, size)) in steps.into_iter().enumerate() {
+            let block = BlockId(block as u64 + 1);
+            let who = (size % 2) as usize;
+            let [a, b] = &mut ends;
+            match kind {
+                0 | 1 => {
+                    for end in [&mut *a, &mut *b] {
+                        end.pool.distilled(block, key(block.0, 30_000));
+                    }
+                    let (offer, pads) = a.pool.deposit(block, &mut entropy).expect("distilled");
+                    a.write_pads(pads);
+                    let pads = b.pool.deposit_at(&offer, &mut entropy).expect("the same bits");
+                    b.write_pads(pads);
+                    a.pool.confirm_deposit(&offer);
+                    b.pool.confirm_deposit(&offer);
+                }
+                2 => if who == 0 { reserve_ends(a, b) } else { reserve_ends(b, a) },
+                3 => { ends[who].start(); let [a, b] = &mut ends; greet(a, b); }
+                4 => {
+                    let before = [ends[0].pool.send().available(), ends[1].pool.send().available()];
+                    ends[who].stop(&mut entropy);
+                    ends[who].start();
+                    let [a, b] = &mut ends;
+                    greet(a, b);
+                    prop_assert_eq!([a.pool.send().available(), b.pool.send().available()], before);
+                }
+                _ => {
+                    let (from, to) = if who == 0 { (a, b) } else { (b, a) };
+                    let Some(sent) = from.pool.send_mut().spend(size) else { continue };
+                    let direction = from.pool.own_direction();
+                    for offset in sent.offset..sent.offset + size {
+                        prop_assert!(used.insert((direction, offset)), "offset {} twice", offset);
+                    }
+                    let got = to.pool.accept(sent.offset, size).map(|key| key.bytes.expose().to_vec());
+                    prop_assert_eq!(got, Ok(sent.bytes.expose().to_vec()));
+                }
+            }
+            for (direction, index, bytes) in ends.iter().flat_map(End::readable) {
+                let first = index * PAD_BLOCK_BYTES as u64;
+                let spent = bytes.expose().iter().zip(first..).any(|(byte, at)| used.contains(&(direction, at)) && *byte != 0);
+                prop_assert!(!spent, "used bytes of block {} can be read", index);
             }
         }
     }

@@ -173,6 +173,11 @@ impl Transfer {
         self.commit
     }
 
+    /// The run of this node that made it.
+    pub fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
     /// Wall time of its start.
     pub fn created(&self) -> UnixMillis {
         self.created
@@ -237,6 +242,14 @@ impl Transfer {
         self.state = TransferState::Voided;
         self.keys.iter_mut().for_each(|key| *key = None);
         true
+    }
+
+    /// Its keys are lost: none is handed out any more.
+    pub fn lose_keys(&mut self) {
+        if self.state == TransferState::Pending {
+            self.state = TransferState::Voided;
+        }
+        self.keys.iter_mut().for_each(|key| *key = None);
     }
 
     /// True if `recipient` can still get key `index` here.

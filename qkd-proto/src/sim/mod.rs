@@ -10,6 +10,7 @@
 //! link's stages one by one, and [`stages`] measures them.
 
 mod disk;
+mod faults;
 mod ledger;
 mod network;
 pub mod pair;
@@ -38,6 +39,8 @@ pub struct Verdict {
     pub keys_after_faults: usize,
     /// Node crashes.
     pub crashes: usize,
+    /// Nodes whose disk was put back.
+    pub rollbacks: usize,
     /// Uses of pad that were checked.
     pub pad_uses: usize,
     /// What happened, a line each.

@@ -1,10 +1,9 @@
-//! Wires and faults: connections come and go, messages take time, nodes crash.
+//! Wires: connections come and go, messages take time.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::world::{Event, World};
-use crate::moment::Moment;
 use crate::node::input::Input;
 
 /// Mean time between a wire being whole and both ends knowing it.
@@ -27,10 +26,20 @@ impl World {
                 self.sites[node].waking = None;
                 self.feed(node, Input::Timer);
             }
-            Event::Input { .. } | Event::OverLink { .. } | Event::Durable { .. } | Event::Wake { .. } => {}
+            Event::Read { node, run, link, keys } if self.sites[node].run == run => {
+                let found = self.sites[node].disk.pads(keys);
+                self.feed(node, Input::PadsRead(link, found));
+            }
+            Event::Input { .. }
+            | Event::OverLink { .. }
+            | Event::Durable { .. }
+            | Event::Read { .. }
+            | Event::Wake { .. } => {}
             Event::Connect { link } => self.connect(link),
             Event::Crash => self.crash(),
             Event::Restart { node } => self.start(node),
+            Event::Snapshot => self.snapshot(),
+            Event::PutBack { node } => self.put_back(node),
             Event::Cut => self.cut(),
             Event::Heal { link } => {
                 self.wires[link].cut = false;
@@ -39,51 +48,6 @@ impl World {
             Event::User => self.user(),
             Event::Fetch(fetch) => self.fetch(fetch),
         }
-    }
-
-    pub(super) fn plan_faults(&mut self) {
-        self.at(Duration::from_millis(500), Event::User);
-        if let Some(mean) = self.scenario.crash_every {
-            let after = self.about(mean);
-            self.at(after, Event::Crash);
-        }
-        if let Some(mean) = self.scenario.cut_every {
-            let after = self.about(mean);
-            self.at(after, Event::Cut);
-        }
-    }
-
-    pub(super) fn faults_are_over(&self) -> bool {
-        self.clock >= Moment(self.scenario.faults)
-    }
-
-    fn crash(&mut self) {
-        let Some(mean) = self.scenario.crash_every.filter(|_| !self.faults_are_over()) else { return };
-        let at = self.dice.below(self.sites.len() as u64) as usize;
-        if self.sites[at].node.take().is_some() {
-            self.crashes += 1;
-            self.note(format_args!("crash {at}"));
-            self.sites[at].disk.crash(&mut self.dice);
-            self.sites[at].run += 1;
-            self.users.forget_questions_to(at);
-            let wires = (0..self.wires.len()).filter(|&wire| self.wires[wire].ends.contains(&at));
-            wires.collect::<Vec<_>>().into_iter().for_each(|wire| self.disconnect(wire));
-            let down = self.about(Duration::from_millis(500));
-            self.at(down, Event::Restart { node: at });
-        }
-        let after = self.about(mean);
-        self.at(after, Event::Crash);
-    }
-
-    fn cut(&mut self) {
-        let Some(mean) = self.scenario.cut_every.filter(|_| !self.faults_are_over()) else { return };
-        let link = self.dice.below(self.wires.len() as u64) as usize;
-        self.note(format_args!("cut {link}"));
-        self.wires[link].cut = true;
-        self.disconnect(link);
-        let (healed, next) = (self.about(Duration::from_secs(1)), self.about(mean));
-        self.at(healed, Event::Heal { link });
-        self.at(next, Event::Cut);
     }
 
     /// A wire that is whole connects after a while.

@@ -44,7 +44,10 @@ impl World {
     pub(super) fn perform(&mut self, at: usize, action: Action) {
         match action {
             Action::Commit(commit) => self.write(at, commit),
-            Action::ReadPads(..) => {}
+            Action::ReadPads(link, keys) => {
+                let (run, waiting) = (self.sites[at].run, self.sites[at].disk.writing.len() as u32);
+                self.at(self.scenario.sync * (waiting + 1), Event::Read { node: at, run, link, keys });
+            }
             Action::SendLink(link, bytes) => self.send(at, &link, |link| Input::LinkBytes(link, bytes)),
             Action::SendBlock(link, bytes) => self.send(at, &link, |link| Input::BlockBytes(link, bytes)),
             Action::DropLink(link) => {

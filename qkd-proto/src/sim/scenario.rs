@@ -9,6 +9,10 @@ pub enum Planted {
     PadReuse,
     /// Effects do not wait for their commit.
     NoBarrier,
+    /// Nobody compares what neighbours remember.
+    DeafToRollback,
+    /// The same, and pad is spent before the neighbour has recorded it.
+    NoNeighbourMark,
 }
 
 /// Size, faults and length of a run.
@@ -24,6 +28,10 @@ pub struct Scenario {
     pub quiet: Duration,
     /// Mean time between crashes of any node; none: no crash.
     pub crash_every: Option<Duration>,
+    /// Share of the crashes that are clean stops instead.
+    pub clean_stops: f64,
+    /// Mean time between copies of any node's disk, each put back a little later; none: no rollback.
+    pub rollback_every: Option<Duration>,
     /// Mean time between cuts of any link; none: no cut.
     pub cut_every: Option<Duration>,
     /// Probability that a link message breaks the connection.
@@ -34,6 +42,8 @@ pub struct Scenario {
     pub request_every: Duration,
     /// Time of a disk's sync.
     pub sync: Duration,
+    /// Keys are handed out only once a neighbour remembers that.
+    pub strict: bool,
     /// The defect, if one is planted.
     pub planted: Option<Planted>,
 }
@@ -46,11 +56,14 @@ impl Default for Scenario {
             faults: Duration::from_secs(12),
             quiet: Duration::from_secs(10),
             crash_every: Some(Duration::from_millis(900)),
+            clean_stops: 0.25,
+            rollback_every: None,
             cut_every: Some(Duration::from_millis(1200)),
             reset: 0.002,
             advert_loss: 0.1,
             request_every: Duration::from_millis(60),
             sync: Duration::from_millis(2),
+            strict: false,
             planted: None,
         }
     }

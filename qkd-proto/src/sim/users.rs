@@ -122,7 +122,10 @@ impl World {
                 Refusal::Unavailable(_) => self.try_again(fetch),
                 Refusal::BadRequest(_) | Refusal::Unauthorised => {
                     self.note(format_args!("slave refused {:?}: {refusal}", fetch.ids));
-                    fetch.ids.iter().for_each(|id| self.ledger.one_sided(*id));
+                    // A node that was rolled back discards what it may have handed out.
+                    if self.rollbacks == 0 {
+                        fetch.ids.iter().for_each(|id| self.ledger.one_sided(*id));
+                    }
                 }
             },
             (Question::Theft, SupplyAnswer::Keys(keys)) => {

@@ -12,11 +12,12 @@ use super::users::Users;
 use crate::crypto::IdentityKey;
 use crate::distill::plan::Distillation;
 use crate::entropy::{SeededEntropy, draw};
-use crate::id::{BootId, CommitId, DataDirId, Incarnation, LinkId, NodeId, StoreSequence};
+use crate::id::{BootId, CommitId, DataDirId, Incarnation, LinkId, NodeId};
 use crate::moment::{Moment, Now, UnixMillis};
 use crate::node::Node;
 use crate::node::gate::Gate;
 use crate::node::input::Input;
+use crate::node::planted::Defect;
 use crate::node::settings::{DevicePlan, LinkPlan, NodeSettings, Standing};
 use crate::secret::SecretBytes;
 use crate::topology::{Member, Roster, RosterLink};
@@ -41,6 +42,13 @@ pub(super) enum Event {
         node: usize,
         run: u64,
     },
+    /// A node's disk has pad blocks.
+    Read {
+        node: usize,
+        run: u64,
+        link: LinkId,
+        keys: Vec<Vec<u8>>,
+    },
     /// A node's timers.
     Wake {
         node: usize,
@@ -53,6 +61,10 @@ pub(super) enum Event {
     /// Faults.
     Crash,
     Restart {
+        node: usize,
+    },
+    Snapshot,
+    PutBack {
         node: usize,
     },
     Cut,
@@ -70,7 +82,9 @@ pub(super) struct Site {
     pub(super) node: Option<Node>,
     pub(super) gate: Gate,
     pub(super) disk: Disk,
-    /// Rises at every start: also its incarnation.
+    /// A copy of the disk that will be put back.
+    pub(super) copy: Option<Disk>,
+    /// Rises at every start and end.
     pub(super) run: u64,
     pub(super) data_dir: DataDirId,
     pub(super) saes_record: Option<Vec<u8>>,
@@ -103,6 +117,7 @@ pub(super) struct World {
     pub(super) users: Users,
     pub(super) ledger: Ledger,
     pub(super) crashes: usize,
+    pub(super) rollbacks: usize,
     pub(super) trace: String,
 }
 
@@ -115,6 +130,7 @@ impl World {
             node: None,
             gate: Gate::default(),
             disk: Disk::default(),
+            copy: None,
             run: 0,
             data_dir: DataDirId(draw(&mut dice)),
             saes_record: None,
@@ -144,6 +160,7 @@ impl World {
             users: Users::default(),
             ledger: Ledger::default(),
             crashes: 0,
+            rollbacks: 0,
             trace: String::new(),
         };
         (0..world.sites.len()).for_each(|node| world.start(node));
@@ -182,8 +199,14 @@ impl World {
         match Node::new(settings, site.disk.read(), entropy, now) {
             Err(error) => self.ledger.violations.push(Violation::NoRestart(error.to_string())),
             Ok(mut node) => {
-                if self.scenario.planted == Some(Planted::PadReuse) {
-                    node.plant_pad_reuse();
+                match self.scenario.planted {
+                    Some(Planted::PadReuse) => node.plant(Defect::ReusePads),
+                    Some(Planted::NoNeighbourMark) => {
+                        node.plant(Defect::DeafToRollback);
+                        node.plant(Defect::SpendUnacknowledged);
+                    }
+                    Some(Planted::DeafToRollback) => node.plant(Defect::DeafToRollback),
+                    Some(Planted::NoBarrier) | None => {}
                 }
                 site.node = Some(node);
                 self.note(format_args!("start {at}"));
@@ -196,6 +219,7 @@ impl World {
     fn settings(&mut self, at: usize, boot: BootId) -> NodeSettings {
         let site = &mut self.sites[at];
         site.run += 1;
+        site.disk.incarnation += 1;
         let plan = |link: &RosterLink| LinkPlan {
             link: link.id.clone(),
             psk: SecretBytes::new(crypto_seed(link.id.as_str()).to_vec()),
@@ -209,11 +233,12 @@ impl World {
             id: site.name.clone(),
             identity: identity(&site.name),
             roster: self.roster.clone(),
-            incarnation: Incarnation(site.run),
+            incarnation: Incarnation(site.disk.incarnation),
             boot,
             data_dir: site.data_dir,
-            sequence: StoreSequence(0),
-            standing: Standing::Anchored,
+            sequence: site.disk.sequence,
+            standing: Standing::Unconfirmed,
+            strict: self.scenario.strict,
             links: self.roster.links_of(&site.name).map(plan).collect(),
             saes: vec![sae_of(&site.name)],
             self_pair: false,
@@ -232,7 +257,8 @@ impl World {
     pub(super) fn durable(&mut self, at: usize, commit: CommitId) {
         let freed = self.sites[at].gate.durable(commit);
         freed.into_iter().for_each(|action| self.perform(at, action));
-        self.feed(at, Input::Committed(commit, StoreSequence(0)));
+        let sequence = self.sites[at].disk.sequence;
+        self.feed(at, Input::Committed(commit, sequence));
     }
 
     pub(super) fn run(&mut self) {
@@ -255,6 +281,7 @@ impl World {
             keys_completed,
             keys_after_faults: self.users.after_faults,
             crashes: self.crashes,
+            rollbacks: self.rollbacks,
             pad_uses: self.ledger.pad_uses,
             trace: self.trace,
         }

@@ -22,6 +22,8 @@ use qkd_proto::optics::preset::Preset;
 use qkd_proto::optics::receiver::Receiver;
 use qkd_proto::optics::table;
 use qkd_proto::optics::transmitter::Transmitter;
+use qkd_proto::pool::record::{self, MarksRecord};
+use qkd_proto::pool::{Direction, PadPlace};
 use qkd_proto::quantity::BitCount;
 use qkd_proto::secret::SecretBytes;
 use qkd_proto::supply::message::{SupplyAnswer, SupplyRequest};
@@ -33,12 +35,26 @@ pub(crate) struct Site {
     pub(crate) disk: BTreeMap<(Table, Vec<u8>), Vec<u8>>,
     pub(crate) writing: VecDeque<Commit>,
     pub(crate) slow_disk: bool,
+    pub(crate) sequence: u64,
     pub(crate) run: u64,
     saes: Option<Vec<u8>>,
 }
 
 /// A use of pad: first byte, end, digest of what left.
 type PadRange = (u64, u64, [u8; 16]);
+
+impl Site {
+    /// A pad block as the store sees it: what is being written included.
+    fn seen(&self, key: &[u8]) -> Option<SecretBytes> {
+        let writing = self.writing.iter().rev().flat_map(|commit| commit.records.iter().rev());
+        let mut written = writing.filter(|record| record.table == Table::Pads && record.key == key);
+        let on_disk = || self.disk.get(&(Table::Pads, key.to_vec())).map(|value| SecretBytes::copy_of(value));
+        match written.next() {
+            Some(record) => record.value.as_ref().map(|value| SecretBytes::copy_of(value.expose())),
+            None => on_disk(),
+        }
+    }
+}
 
 pub(crate) struct Rig {
     pub(crate) clock: Duration,
@@ -118,6 +134,7 @@ impl Rig {
             disk: BTreeMap::new(),
             writing: VecDeque::new(),
             slow_disk: false,
+            sequence: 0,
             run: 0,
             saes: None,
         };
@@ -186,8 +203,9 @@ impl Rig {
             incarnation: Incarnation(run),
             boot: BootId(boot),
             data_dir: DataDirId([at as u8; 16]),
-            sequence: StoreSequence(0),
+            sequence: StoreSequence(self.sites[at].sequence),
             standing: Standing::Anchored,
+            strict: false,
             links: self.roster.links_of(&name(at)).map(plan).collect(),
             saes: vec![sae(at)],
             self_pair: false,
@@ -196,17 +214,33 @@ impl Rig {
             let records = self.sites[at].disk.iter().filter(|((table, _), _)| *table == wanted);
             records.map(|((_, key), value)| (key.clone(), SecretBytes::copy_of(value))).collect()
         };
-        let stored = Stored {
-            pools: table(Table::Pools),
-            pads: table(Table::Pads),
-            marks: table(Table::Marks),
-            transfers: table(Table::Transfers),
-        };
+        let stored =
+            Stored { pools: table(Table::Pools), marks: table(Table::Marks), transfers: table(Table::Transfers) };
         let entropy = Box::new(SeededEntropy::from_number(run << 16 | (at as u64) << 8 | u64::from(salt)));
         let node = Node::new(settings, stored, entropy, self.now()).expect("the disk is whole");
         self.sites[at].node = Some(node);
         self.sites[at].gate = Gate::default();
         self.drain(at);
+    }
+
+    /// Pad blocks on a site's disk that are not opened yet, by direction (forward is true) and index.
+    pub(crate) fn closed_pads(&self, at: usize, link: usize) -> BTreeMap<(bool, u64), Vec<u8>> {
+        let (id, disk) = (self.link_id(link), &self.sites[at].disk);
+        let Some(marks) = disk.get(&(Table::Marks, id.as_str().as_bytes().to_vec())) else { return BTreeMap::new() };
+        let (marks, mut chains) = MarksRecord::decode(&SecretBytes::copy_of(marks)).expect("a mark");
+        let Some(pool) = marks.pool else { return BTreeMap::new() };
+        let mut pads = BTreeMap::new();
+        for direction in [Direction::Forward, Direction::Reverse] {
+            for index in 0..500 {
+                let place = (Table::Pads, record::pad_key(&id, direction, index));
+                let sealed = disk.get(&place).map(|sealed| SecretBytes::copy_of(sealed));
+                let place = PadPlace { pool, direction, index };
+                if let Some(bits) = sealed.and_then(|sealed| chains[direction.index()].open(place, &sealed)) {
+                    pads.insert((direction == Direction::Forward, index), bits.expose().to_vec());
+                }
+            }
+        }
+        pads
     }
 
     /// Power is gone: what was not durable is lost.
@@ -268,6 +302,7 @@ impl Rig {
     /// The oldest commit of a site is durable.
     pub(crate) fn sync(&mut self, at: usize) -> bool {
         let Some(commit) = self.sites[at].writing.pop_front() else { return false };
+        self.sites[at].sequence += u64::from(commit.records.iter().any(|record| record.table != Table::Marks));
         for record in commit.records {
             let place = (record.table, record.key);
             match record.value {
@@ -277,7 +312,8 @@ impl Rig {
         }
         let freed = self.sites[at].gate.durable(commit.id);
         freed.into_iter().for_each(|action| self.perform(at, action));
-        self.feed(at, Input::Committed(commit.id, StoreSequence(0)));
+        let sequence = StoreSequence(self.sites[at].sequence);
+        self.feed(at, Input::Committed(commit.id, sequence));
         true
     }
 
@@ -294,7 +330,14 @@ impl Rig {
             |rig: &Self, id: &LinkId| rig.roster.links.iter().position(|link| link.id == *id).expect("a link");
         match action {
             Action::Commit(commit) => self.sites[at].writing.push_back(commit),
-            Action::ReadPads(..) => {}
+            Action::ReadPads(link, keys) => {
+                let find = |key: Vec<u8>| {
+                    let found = self.sites[at].seen(&key);
+                    (key, found)
+                };
+                let found = keys.into_iter().map(find).collect();
+                self.feed(at, Input::PadsRead(link, found));
+            }
             Action::SendLink(id, mut bytes) => {
                 let link = link_of(self, &id);
                 if !self.connected.contains(&link) {

@@ -13,8 +13,7 @@ use crate::tamper::TamperSettings;
 /// Where systemd shows a service its credentials.
 const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 
-pub(super) fn read_master_key(reader: &Reader<'_>, root: &Section<'_>) -> Option<MasterKeySource> {
-    let store = root.section("store");
+pub(super) fn read_master_key(reader: &Reader<'_>, root: &Section<'_>, store: &Section<'_>) -> Option<MasterKeySource> {
     let file = root.text("master_key").map(|text| ("master_key", MasterKeySource::File(reader.path(text))));
     let credential = store.text("credential").and_then(|name| {
         let path = credential(name).map_err(|text| store.fault("credential", text)).ok()?;
@@ -25,7 +24,6 @@ pub(super) fn read_master_key(reader: &Reader<'_>, root: &Section<'_>) -> Option
         .map(|text| ("passphrase_file", MasterKeySource::PassphraseFile(reader.path(text))));
     let prompt = store.flag("prompt").filter(|prompt| *prompt).map(|_| ("prompt", MasterKeySource::Prompt));
     let failed = store.has("credential") && credential.is_none();
-    store.finish();
     let mut named: Vec<_> = [file, credential, passphrase, prompt].into_iter().flatten().collect();
     if named.len() > 1 {
         let names: Vec<_> = named.iter().map(|(name, _)| *name).collect();
@@ -38,7 +36,7 @@ pub(super) fn read_master_key(reader: &Reader<'_>, root: &Section<'_>) -> Option
     }
     let default = || ("master_key", MasterKeySource::File(reader.path("master.key")));
     let (name, source) = named.pop().unwrap_or_else(default);
-    let section = if name == "master_key" { root } else { &store };
+    let section = if name == "master_key" { root } else { store };
     let private = match &source {
         MasterKeySource::File(path) | MasterKeySource::PassphraseFile(path) => {
             check_private(path).map_err(|text| format!("file {} {text}", path.display()))

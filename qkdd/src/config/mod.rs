@@ -13,6 +13,7 @@ mod module;
 mod read;
 mod secret_file;
 mod section;
+mod store;
 mod unit;
 
 use std::net::SocketAddr;
@@ -26,6 +27,7 @@ use qkd_proto::topology::Roster;
 use crate::hardening::HardeningSettings;
 use crate::store::audit::AuditLimits;
 use crate::store::master_key::MasterKeySource;
+use crate::store::options::{AnchorDir, Profile};
 use crate::tamper::TamperSettings;
 
 pub use device::DeviceSettings;
@@ -55,6 +57,8 @@ pub struct Config {
     pub hardening: HardeningSettings,
     /// Where the state lies.
     pub data_dir: PathBuf,
+    /// How the state is kept.
+    pub store: StoreSettings,
     /// How much of the audit log is kept.
     pub audit: AuditLimits,
     /// Where the overlay listens.
@@ -73,6 +77,17 @@ pub struct Config {
     pub saes: Vec<SaeSettings>,
     /// Switches for tests, if acknowledged.
     pub insecure_test: Option<InsecureTest>,
+}
+
+/// How the state is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct StoreSettings {
+    /// Where the witness lies that no older copy of the state was put back.
+    pub anchor_dir: AnchorDir,
+    /// What outlives the process.
+    pub profile: Profile,
+    /// Whether a file system that keeps what is overwritten is refused.
+    pub strict: bool,
 }
 
 /// Settings of the ETSI GS QKD 014 interface.

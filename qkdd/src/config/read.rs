@@ -18,7 +18,9 @@ use super::guard;
 use super::hardening::{check_unwritable, read_hardening};
 use super::secret_file::{FILE_BYTES_MAX, check_private, hex_bytes, read_secret};
 use super::section::{Section, line_at};
-use super::{Config, ConfigFaults, InsecureTest, LinkSettings, SOCKET_PATH_BYTES_MAX, SaeSettings, SupplySettings};
+use super::{
+    Config, ConfigFaults, InsecureTest, LinkSettings, SOCKET_PATH_BYTES_MAX, SaeSettings, SupplySettings, store,
+};
 
 /// Most links of one node.
 const LINKS_MAX: usize = 256;
@@ -88,10 +90,13 @@ impl Reader<'_> {
         let network_key = self.network_key(root);
         let roster = self.roster(root, network_key.as_ref());
         let identity_key = self.secret(root, "identity_key", &self.path_or(root, "identity_key", "identity.key"));
-        let master_key = guard::read_master_key(self, root);
+        let kept = root.section("store");
+        let master_key = guard::read_master_key(self, root, &kept);
         let tamper = guard::read_tamper(self, root);
         let hardening = read_hardening(root);
         let data_dir = self.path_or(root, "data_dir", "data");
+        let store = store::read(self, &kept);
+        kept.finish();
         let audit = read_audit(root);
         let overlay_listen = read_overlay(root);
         let supply = self.supply(root);
@@ -114,6 +119,7 @@ impl Reader<'_> {
             tamper,
             hardening,
             data_dir,
+            store,
             audit,
             overlay_listen: overlay_listen?,
             supply: supply?,

@@ -2,7 +2,7 @@
 //! the master key. Always: what others may read is refused, not repaired.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
@@ -30,9 +30,14 @@ fn check_private(path: &Path, metadata: &fs::Metadata) -> Result<(), DataDirErro
 
 /// Refuses what is no directory, or one that others may use.
 pub(super) fn check_private_dir(path: &Path) -> Result<(), DataDirError> {
-    let metadata = fs::metadata(path).map_err(StoreError::io("use the data directory", path))?;
+    let metadata = match fs::metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Err(StoreError::Missing { path: path.to_owned() }.into());
+        }
+        found => found.map_err(StoreError::io("use the data directory", path))?,
+    };
     if !metadata.is_dir() {
-        return Err(StoreError::io("use the data directory", path)(std::io::ErrorKind::NotADirectory.into()).into());
+        return Err(StoreError::io("use the data directory", path)(ErrorKind::NotADirectory.into()).into());
     }
     check_private(path, &metadata)
 }

@@ -21,6 +21,7 @@ use serde::de::IgnoredAny;
 
 use super::error::StoreError;
 use super::{files, seal};
+use crate::fail_point::{self, Point};
 use head::{Head, Place};
 use line::{AuditKey, Chain, OWN_FIELDS, torn_fields};
 use walk::{CURRENT, Gap, Walk, full_name, log_files};
@@ -234,7 +235,9 @@ impl Open {
         self.state = State::Torn;
         self.file.write_all(text.as_bytes()).map_err(StoreError::io("append to", &path))?;
         self.state = State::Broken;
+        fail_point::pass(Point::AuditWritten);
         self.file.sync_data().map_err(StoreError::io("sync", &path))?;
+        fail_point::pass(Point::AuditSynced);
         self.place = Place { chain, offset: self.place.offset + text.len() as u64, ..self.place };
         self.head.put(key, &self.place, sync_head)?;
         self.state = State::Whole;

@@ -15,6 +15,8 @@ use super::files;
 
 /// Bytes kept: several of sled's segments of 512 KiB.
 const BYTES: u64 = 4 << 20;
+/// Free bytes from which on the room is kept again while the daemon runs.
+const PLENTY: u64 = 2 * BYTES;
 
 /// True if the disk was full.
 pub(super) fn is_wanted(error: &DataDirError) -> bool {
@@ -35,6 +37,17 @@ pub(super) fn keep(path: &Path) {
     if let Err(error) = allocate(path) {
         let _ = std::fs::remove_file(path);
         tracing::warn!(path = %path.display(), %error, "Cannot keep room for a start on a full disk");
+    }
+}
+
+/// Keeps the room again once there is plenty, after a start on a full disk took it.
+pub(super) fn keep_again(path: &Path) {
+    let plenty = || {
+        let about = rustix::fs::statvfs(path.parent()?).ok()?;
+        Some(about.f_bavail.saturating_mul(about.f_frsize) >= PLENTY)
+    };
+    if !path.exists() && plenty() == Some(true) {
+        keep(path);
     }
 }
 

@@ -1,6 +1,7 @@
-//! The one thread that writes. In: commits, over a bounded channel. Out: for each, `Committed` once it
-//! is on stable storage, or `CommitFailed`. Always: commits of a lane become durable in order, and
-//! after a failed one every later commit of its lane fails until the daemon restarts.
+//! The one thread that writes. In: commits and reads, over one bounded channel. Out: for each commit,
+//! `Committed` once it is on stable storage, or `CommitFailed`; for each read, `PadsRead`. Always: commits
+//! of a lane become durable in order, a read sees what was committed before it, and after a failed commit
+//! every later one of its lane fails until the daemon restarts.
 //!
 //! Group commit: what waits is written together, one sync for all. When a group fails, each of its
 //! commits is tried alone, so that a fault of one lane (a mark file) does not stop the others. An
@@ -9,47 +10,63 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use qkd_proto::id::{CommitId, StoreSequence};
+use qkd_proto::id::{CommitId, LinkId, StoreSequence};
 use qkd_proto::node::effect::{Commit, Lane, Record, Table};
 use tokio::sync::mpsc::{Sender, error};
 
-use super::Store;
 use super::error::StoreError;
+use super::{FoundRecord, Store};
+use crate::fail_point::{self, Point};
 
-/// Commits that may wait.
+/// Commits and reads that may wait.
 pub const QUEUE_COMMITS_MAX: usize = 1024;
 /// Records after which a group is closed: it bounds the wait of the first.
 const GROUP_RECORDS_MAX: usize = 1024;
+/// How long after a commit the store overwrites what was replaced: with the time for it, within a second.
+const SETTLE_AFTER: Duration = Duration::from_millis(500);
+/// How long a store is left alone at most.
+const REST_MAX: Duration = Duration::from_secs(60);
 /// How often a full result channel is tried again.
 const RESULT_WAIT: Duration = Duration::from_millis(1);
 
-/// What became of a commit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What the thread is given to do.
+#[derive(Debug)]
+pub enum Work {
+    /// Make records durable.
+    Commit(Commit),
+    /// Read pad blocks of a link back, by their keys.
+    Read(LinkId, Vec<Vec<u8>>),
+}
+
+/// What became of it.
+#[derive(Debug)]
 pub enum CommitResult {
     /// It is on stable storage.
     Committed(CommitId, StoreSequence),
     /// It is not, or not wholly; its lane takes no more.
     CommitFailed(CommitId),
+    /// What a link's pads table has under each key that was asked for.
+    PadsRead(LinkId, Vec<FoundRecord>),
 }
 
-/// A commit that was not taken.
+/// Work that was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum SubmitError {
     /// Too many wait.
-    #[error("{QUEUE_COMMITS_MAX} commits wait for the disk: try again when some are done")]
-    Full(Commit),
+    #[error("{QUEUE_COMMITS_MAX} commits and reads wait for the disk: try again when some are done")]
+    Full(Work),
     /// The thread has ended.
-    #[error("the store takes no more commits: restart the daemon")]
-    Stopped(Commit),
+    #[error("the store takes no more commits and reads: restart the daemon")]
+    Stopped(Work),
 }
 
 /// The handle of the writing thread.
 pub struct Committer {
-    queue: SyncSender<Commit>,
+    queue: SyncSender<Work>,
     thread: JoinHandle<()>,
     stopping: Arc<AtomicBool>,
 }
@@ -62,19 +79,25 @@ impl Committer {
     pub fn start(store: Box<dyn Store + Send>, results: Sender<CommitResult>) -> std::io::Result<Self> {
         let (queue, waiting) = sync_channel(QUEUE_COMMITS_MAX);
         let stopping = Arc::new(AtomicBool::new(false));
-        let writer = Writer { store, results, stopping: stopping.clone(), poisoned: BTreeSet::new() };
+        let writer = Writer {
+            store,
+            results,
+            stopping: stopping.clone(),
+            poisoned: BTreeSet::new(),
+            settle_at: Instant::now() + REST_MAX,
+        };
         let thread = thread::Builder::new().name("committer".into()).spawn(move || writer.run(&waiting))?;
         Ok(Self { queue, thread, stopping })
     }
 
-    /// Hands a commit over; its result comes later.
+    /// Hands work over; its result comes later.
     ///
     /// # Errors
-    /// If too many wait or the thread has ended; the commit comes back.
-    pub fn submit(&self, commit: Commit) -> Result<(), SubmitError> {
-        self.queue.try_send(commit).map_err(|error| match error {
-            TrySendError::Full(commit) => SubmitError::Full(commit),
-            TrySendError::Disconnected(commit) => SubmitError::Stopped(commit),
+    /// If too much waits or the thread has ended; the work comes back.
+    pub fn submit(&self, work: Work) -> Result<(), SubmitError> {
+        self.queue.try_send(work).map_err(|error| match error {
+            TrySendError::Full(work) => SubmitError::Full(work),
+            TrySendError::Disconnected(work) => SubmitError::Stopped(work),
         })
     }
 
@@ -94,47 +117,99 @@ struct Writer {
     results: Sender<CommitResult>,
     stopping: Arc<AtomicBool>,
     poisoned: BTreeSet<Lane>,
+    settle_at: Instant,
 }
 
 impl Writer {
-    fn run(mut self, waiting: &Receiver<Commit>) {
-        let mut next = waiting.recv().ok();
-        while let Some(first) = next.take() {
-            let mut group = Group::new(first);
-            while let Ok(commit) = waiting.try_recv() {
-                if !group.takes(&commit) {
-                    next = Some(commit);
-                    break;
+    fn run(mut self, waiting: &Receiver<Work>) {
+        let mut next = None;
+        while let Some(work) = next.take().or_else(|| self.wait(waiting)) {
+            next = match work {
+                Work::Commit(first) => self.gather(first, waiting),
+                Work::Read(link, keys) => {
+                    self.read(link, keys);
+                    None
                 }
-                group.push(commit);
+            };
+            if Instant::now() >= self.settle_at {
+                self.settle();
             }
-            self.write(group);
-            next = next.or_else(|| waiting.recv().ok());
         }
     }
 
+    /// The next work; none once the handle is gone. Meanwhile the store is looked after.
+    fn wait(&mut self, waiting: &Receiver<Work>) -> Option<Work> {
+        loop {
+            match waiting.recv_timeout(self.settle_at.saturating_duration_since(Instant::now())) {
+                Ok(work) => return Some(work),
+                Err(RecvTimeoutError::Timeout) => self.settle(),
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+    }
+
+    /// A failure closes the file that it is of: commits that need it fail from here on.
+    fn settle(&mut self) {
+        if let Err(error) = self.store.settle() {
+            tracing::error!(%error, "The store cannot overwrite what was replaced");
+        }
+        self.settle_at = Instant::now() + REST_MAX;
+    }
+
+    /// Writes a commit and those that wait behind it; gives back what must come after them.
+    fn gather(&mut self, first: Commit, waiting: &Receiver<Work>) -> Option<Work> {
+        let mut group = Group::new(first);
+        let mut next = None;
+        while let Ok(work) = waiting.try_recv() {
+            match work {
+                Work::Commit(commit) if group.takes(&commit) => group.push(commit),
+                work => {
+                    next = Some(work);
+                    break;
+                }
+            }
+        }
+        self.write(group);
+        next
+    }
+
+    /// Losing pads is cheap: what the disk does not give back is told as not there.
+    fn read(&self, link: LinkId, keys: Vec<Vec<u8>>) {
+        let found = self.store.read(Table::Pads, keys.clone()).unwrap_or_else(|error| {
+            tracing::error!(%link, %error, "Pad blocks cannot be read back: they count as lost");
+            keys.into_iter().map(|key| (key, None)).collect()
+        });
+        self.report(CommitResult::PadsRead(link, found));
+    }
+
     fn write(&mut self, group: Group) {
+        self.settle_at = self.settle_at.min(Instant::now() + SETTLE_AFTER);
+        fail_point::pass(Point::CommitTaken);
         let poisoned = &self.poisoned;
         let (bad, good): (Vec<_>, Vec<_>) =
             group.commits.into_iter().partition(|commit| poisoned.contains(&commit.lane));
         bad.iter().for_each(|commit| self.report(CommitResult::CommitFailed(commit.id)));
-        if good.len() > 1 && self.write_together(&good) {
-            good.iter().for_each(|commit| self.report(CommitResult::Committed(commit.id, StoreSequence(0))));
-        } else {
-            good.into_iter().for_each(|commit| self.write_alone(commit));
+        let together = if good.len() > 1 { self.write_together(&good) } else { None };
+        match together {
+            Some(seq) => good.iter().for_each(|commit| self.report(CommitResult::Committed(commit.id, seq))),
+            None => good.into_iter().for_each(|commit| self.write_alone(commit)),
         }
     }
 
-    fn write_together(&mut self, commits: &[Commit]) -> bool {
-        let records = commits.iter().flat_map(|commit| &commit.records).map(copy_of).collect();
-        self.store.commit(records).is_ok()
+    fn write_together(&mut self, commits: &[Commit]) -> Option<StoreSequence> {
+        let records = commits
+            .iter()
+            .flat_map(|commit| kept(&commit.lane, commit.records.iter().map(copy_of).collect()))
+            .collect();
+        self.store.commit(records).ok()
     }
 
     fn write_alone(&mut self, commit: Commit) {
         let Commit { id, lane, records } = commit;
+        let records = kept(&lane, records);
         let done = if self.poisoned.contains(&lane) { Err(None) } else { self.store.commit(records).map_err(Some) };
         match done {
-            Ok(()) => self.report(CommitResult::Committed(id, StoreSequence(0))),
+            Ok(seq) => self.report(CommitResult::Committed(id, seq)),
             Err(error) => {
                 self.poison(lane, error.as_ref());
                 self.report(CommitResult::CommitFailed(id));
@@ -151,6 +226,7 @@ impl Writer {
 
     /// Waits for room in the channel, but not for a receiver that waits for this thread to stop.
     fn report(&self, mut result: CommitResult) {
+        fail_point::pass(Point::CommitTold);
         while let Err(error::TrySendError::Full(back)) = self.results.try_send(result) {
             if self.stopping.load(Ordering::Relaxed) {
                 return;
@@ -159,6 +235,12 @@ impl Writer {
             thread::sleep(RESULT_WAIT);
         }
     }
+}
+
+/// What is written of a commit: all, unless a test planted the bug that deliveries are not.
+fn kept(lane: &Lane, records: Vec<Record>) -> Vec<Record> {
+    let is_lost = *lane == Lane::Delivery && fail_point::is_planted(fail_point::DELIVERIES_NOT_WRITTEN);
+    if is_lost { Vec::new() } else { records }
 }
 
 /// A group is written from copies, so that its commits can be tried alone when it fails.

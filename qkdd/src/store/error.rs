@@ -35,6 +35,14 @@ pub enum StoreError {
         /// The file or directory.
         path: PathBuf,
     },
+    /// No room in a file of bounded length.
+    #[error("{} holds {limit} data keys and has no room for another: let applications fetch their keys, or discard them", path.display())]
+    Full {
+        /// Which file.
+        path: PathBuf,
+        /// How many it may hold.
+        limit: u32,
+    },
     /// A record that no store takes.
     #[error("refused a record of table {table}: {reason}")]
     Refused {

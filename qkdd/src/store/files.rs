@@ -3,12 +3,15 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
 use super::error::StoreError;
+
+/// Most bytes that [`shred_file`] overwrites: no file of ours that it is for is longer.
+const SHRED_BYTES_MAX: u64 = 64 << 10;
 
 /// Options for a file of the data directory.
 pub(super) fn options() -> OpenOptions {
@@ -55,6 +58,15 @@ pub(super) fn make_dir(dir: &Path) -> Result<(), StoreError> {
 /// Removes a file, if it is there.
 pub(super) fn remove_file(path: &Path) -> Result<(), StoreError> {
     absent_is_fine(fs::remove_file(path)).map_err(StoreError::io("remove", path))
+}
+
+/// Overwrites a small file and removes it. A kill in between leaves a file that is to be removed again.
+pub(super) fn shred_file(path: &Path) -> Result<(), StoreError> {
+    let file = options().write(true).open(path).map_err(StoreError::io("open", path))?;
+    let length = file.metadata().map_err(StoreError::io("read", path))?.len();
+    let zeros = vec![0; usize::try_from(length.min(SHRED_BYTES_MAX)).unwrap_or(0)];
+    file.write_all_at(&zeros, 0).and_then(|()| file.sync_data()).map_err(StoreError::io("overwrite", path))?;
+    remove_file(path)
 }
 
 /// Removes a directory and what it holds, if it is there.

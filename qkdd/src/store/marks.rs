@@ -1,6 +1,8 @@
 //! High-water marks: one small file a link, outside the tables. In: a link's mark. Out: the newest
-//! one. Always: a mark is on stable storage before its commit returns, and a mark file of another
-//! link or data directory is not taken.
+//! one. Always: a mark is on stable storage before its commit returns, a mark that was replaced is
+//! overwritten by the next [`Marks::settle`], and a mark file of another link or data directory is not taken.
+//!
+//! Marks are sealed: what they say opens pads that are still to be used.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,10 +13,13 @@ use qkd_proto::secret::SecretBytes;
 
 use super::error::StoreError;
 use super::slots::{Magic, PAYLOAD_BYTES_MAX, Slot, SlotFile, SlotKey};
+use super::wrap::WrapKeys;
 use super::{files, seal};
 
 const MAGIC: Magic = *b"qkdmark\0";
 const SUFFIX: &str = ".mark";
+/// Ending of a mark file that is being removed.
+const GONE: &str = "gone";
 
 /// Refuses a record that is no mark.
 pub(super) fn check(record: &Record) -> Result<(), StoreError> {
@@ -63,10 +68,28 @@ impl Marks {
 
     fn open_one(&self, path: &Path) -> Result<Mark, StoreError> {
         let (file, slot) = SlotFile::open(&self.key, path, MAGIC)?;
-        if slot.id != self.id {
-            return Err(StoreError::Foreign { path: path.to_owned() });
-        }
         Ok(Mark { file, seq: slot.seq, witness: slot.witness })
+    }
+
+    /// Every mark of a directory of the first form.
+    pub(super) fn read_first(dir: &Path, id: DataDirId, key: &SlotKey) -> Result<Vec<(Vec<u8>, Slot)>, StoreError> {
+        let mut found = Vec::new();
+        for name in files::names(dir)? {
+            let Some(link) = name.strip_suffix(SUFFIX) else { continue };
+            let (_, slot) = SlotFile::open(key, &dir.join(&name), MAGIC)?;
+            if slot.id != id {
+                return Err(StoreError::Foreign { path: dir.join(name) });
+            }
+            found.push((link.as_bytes().to_vec(), slot));
+        }
+        Ok(found)
+    }
+
+    /// Takes a mark over with its numbers, into a file that is not there yet.
+    pub(super) fn adopt(&mut self, link: &[u8], slot: Slot) -> Result<(), StoreError> {
+        let file = SlotFile::create(&self.key, &self.path_of(link), MAGIC, &slot)?;
+        self.open.insert(link.to_vec(), Mark { file, seq: slot.seq, witness: slot.witness });
+        Ok(())
     }
 
     /// Which file holds a link's mark.
@@ -105,13 +128,29 @@ impl Marks {
         Ok(true)
     }
 
-    /// Removes a link's mark file.
+    /// Overwrites and removes a link's mark file. Under its last name it is no mark any more.
     pub(super) fn remove(&mut self, link: &[u8]) -> Result<(), StoreError> {
         if self.open.remove(link).is_some() {
-            files::remove_file(&self.path_of(link))?;
+            let path = self.path_of(link);
+            let gone = path.with_extension(GONE);
+            std::fs::rename(&path, &gone).map_err(StoreError::io("remove", &path))?;
             files::sync_dir(&self.dir)?;
+            files::shred_file(&gone)?;
         }
         Ok(())
+    }
+
+    /// Ends removals that a kill interrupted.
+    pub(super) fn sweep(&self) -> Result<(), StoreError> {
+        let names = files::names(&self.dir)?;
+        let mut gone =
+            names.iter().map(|name| self.dir.join(name)).filter(|path| path.extension() == Some(GONE.as_ref()));
+        gone.try_for_each(|path| files::shred_file(&path))
+    }
+
+    /// One link's mark, read from the disk.
+    pub(super) fn get(&self, link: &[u8]) -> Result<Option<SecretBytes>, StoreError> {
+        self.open.get(link).map(|mark| Ok(mark.file.read(&self.key)?.1.payload)).transpose()
     }
 
     /// Every link's mark, read from the disk.
@@ -120,12 +159,27 @@ impl Marks {
         self.open.iter().map(read).collect()
     }
 
-    /// Writes every newest mark once more, so that both slots of every file hold it.
+    /// Overwrites every mark that was replaced.
     pub(super) fn settle(&mut self) -> Result<(), StoreError> {
-        for mark in self.open.values_mut() {
-            let (_, slot) = mark.file.read(&self.key)?;
+        self.open.values_mut().try_for_each(|mark| mark.file.settle())
+    }
+
+    /// Writes every newest mark once more, under `keys` from here on, so that both slots of every file hold it.
+    pub(super) fn write_under(&mut self, keys: WrapKeys) -> Result<(), StoreError> {
+        let mut slots = Vec::new();
+        for mark in self.open.values() {
+            slots.push(mark.file.read(&self.key)?.1);
+        }
+        self.key.seal_under(keys);
+        for (mark, slot) in self.open.values_mut().zip(slots) {
             mark.file.write(&self.key, &slot)?;
+            mark.file.settle()?;
         }
         Ok(())
+    }
+
+    /// Takes marks under any of `keys`, and writes under the current one.
+    pub(super) fn seal_under(&mut self, keys: WrapKeys) {
+        self.key.seal_under(keys);
     }
 }

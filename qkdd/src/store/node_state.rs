@@ -7,6 +7,7 @@ use qkd_proto::id::{DataDirId, Incarnation};
 use qkd_proto::secret::SecretBytes;
 
 use super::error::StoreError;
+use super::options::Profile;
 use super::slots::{Magic, Slot, SlotFile, SlotKey};
 
 const MAGIC: Magic = *b"qkdstate";
@@ -18,6 +19,8 @@ pub(super) enum Phase {
     Opening,
     /// Both say the same, and the node may have run.
     Open,
+    /// The directory is of today's form, but parts of it still lie where they were made: see `migrate`.
+    Moving,
 }
 
 /// What the state file says.
@@ -31,6 +34,8 @@ pub(super) struct NodeState {
     pub(super) incarnation: Incarnation,
     /// How far that start came.
     pub(super) phase: Phase,
+    /// What of it outlives the process.
+    pub(super) profile: Profile,
     /// The table sequence that was durable when this was written.
     pub(super) table_seq: u64,
 }
@@ -58,27 +63,57 @@ impl StateFile {
         Ok((Self { file, key, seq: slot.seq }, state))
     }
 
+    /// Opens a file of today's form, or of the first: true for that one.
+    pub(super) fn open_any(path: &Path, master: &SecretBytes) -> Result<(Self, NodeState, bool), StoreError> {
+        match Self::open(path, SlotKey::clear(master)) {
+            Err(error @ StoreError::Damaged { .. }) => match Self::open(path, SlotKey::first(master)) {
+                Ok((file, state)) => Ok((file, state, true)),
+                Err(_) => Err(error),
+            },
+            opened => opened.map(|(file, state)| (file, state, false)),
+        }
+    }
+
+    /// Writes in the form of `key` from here on.
+    pub(super) fn change_form(&mut self, key: SlotKey) {
+        self.key = key;
+    }
+
     /// Replaces what the file says.
     pub(super) fn write(&mut self, state: &NodeState) -> Result<(), StoreError> {
         self.seq = self.seq.saturating_add(1);
-        self.file.write(&self.key, &slot_of(self.seq, state))
+        self.file.write(&self.key, &slot_of(self.seq, state))?;
+        self.file.settle()
     }
 }
 
 fn slot_of(seq: u64, state: &NodeState) -> Slot {
     let mut payload = [state.generation.to_be_bytes(), state.incarnation.0.to_be_bytes()].concat();
-    payload.push(u8::from(state.phase == Phase::Open));
+    payload.push(match state.phase {
+        Phase::Opening => 0,
+        Phase::Open => 1,
+        Phase::Moving => 2,
+    });
+    payload.push(u8::from(state.profile == Profile::Ephemeral));
     Slot { id: state.id, seq, witness: state.table_seq, payload: SecretBytes::new(payload) }
 }
 
 fn state_of(slot: &Slot) -> Option<NodeState> {
     let (generation, rest) = slot.payload.expose().split_first_chunk()?;
     let (incarnation, phase) = rest.split_first_chunk()?;
+    // Files of version 1 have no byte for the profile.
+    let (phase, profile) = phase.split_first()?;
     let phase = match phase {
-        [0] => Phase::Opening,
-        [1] => Phase::Open,
+        0 => Phase::Opening,
+        1 => Phase::Open,
+        2 => Phase::Moving,
+        _ => return None,
+    };
+    let profile = match profile {
+        [] | [0] => Profile::Durable,
+        [1] => Profile::Ephemeral,
         _ => return None,
     };
     let (generation, incarnation) = (u64::from_be_bytes(*generation), Incarnation(u64::from_be_bytes(*incarnation)));
-    Some(NodeState { id: slot.id, generation, incarnation, phase, table_seq: slot.witness })
+    Some(NodeState { id: slot.id, generation, incarnation, phase, profile, table_seq: slot.witness })
 }

@@ -10,12 +10,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::error::StoreError;
-use super::files;
+use super::{engine_panic, files};
+use crate::fail_point::{self, Point};
 
 /// Operations that sled takes as one batch without leaking (measured; it leaks from about 500).
 pub(super) const BATCH_OPERATIONS_MAX: usize = 256;
 /// sled's page cache, in bytes; its default is 1 GiB.
-const CACHE_BYTES: u64 = 32 << 20;
+const CACHE_BYTES: u64 = 8 << 20;
 /// How often an open waits for sled's own threads to let go of a closed database, and how long.
 const LOCK_TRIES: u32 = 100;
 const LOCK_WAIT: Duration = Duration::from_millis(20);
@@ -54,7 +55,21 @@ impl SledStore {
         Self::open_engine(dir)
     }
 
+    /// Waits until the threads of a database that was dropped have let go of its files.
+    pub(super) fn wait_until_closed(dir: &Path) -> Result<(), StoreError> {
+        let path = dir.join("db");
+        let file = files::options().read(true).open(&path).map_err(StoreError::io("open", &path))?;
+        for _ in 0..LOCK_TRIES {
+            if file.try_lock().is_ok() {
+                return Ok(());
+            }
+            std::thread::sleep(LOCK_WAIT);
+        }
+        Err(StoreError::Engine { path: dir.to_owned(), reason: "it does not let go of its files".into() })
+    }
+
     fn open_engine(dir: &Path) -> Result<Self, StoreError> {
+        engine_panic::put_in_words(dir);
         remove_half_snapshots(dir)?;
         let config = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).mode(sled::Mode::LowSpace);
         let db = open_patiently(&config).map_err(engine_error(dir))?;
@@ -79,13 +94,16 @@ impl SledStore {
             debug_assert!(batch.len() <= BATCH_OPERATIONS_MAX, "the caller cuts");
             self.db.apply_batch(batch_of(batch)).map_err(engine_error(&self.dir))?;
         }
+        fail_point::pass(Point::TablesApplied);
         self.flush()?;
+        fail_point::pass(Point::TablesSynced);
         self.broken = false;
         Ok(())
     }
 
     fn flush(&self) -> Result<(), StoreError> {
         self.db.flush().map_err(engine_error(&self.dir))?;
+        fail_point::pass(Point::TablesFlushed);
         self.file.sync_data().map_err(StoreError::io("sync", &self.dir))
     }
 

@@ -2,12 +2,13 @@
 //! 3 KiB. Out: the newest that was written whole. Always: the slot that holds the newest durable
 //! payload is not touched until a newer one is durable in the other.
 //!
-//! A write goes to the other slot, is synced, and is then mirrored into the first without a sync:
-//! the mirror costs one copy in memory, lets a single damaged slot lose nothing, and leaves no older
-//! payload on the disk once the kernel has written it back.
+//! A write goes to the other slot and is synced; [`SlotFile::settle`] copies it over the first one and syncs
+//! that: then a single damaged slot loses nothing, and no earlier payload is left.
 //!
-//! A slot, in bytes: magic 8, version 1, zero 3, data directory 16, sequence 8, witness 8, length 4,
-//! payload 3,072, zeros, and in the last 32 an HMAC over the file's name and all before it.
+//! A slot, in bytes: magic 8, version 2, zero 3, data directory 16, sequence 8, witness 8, number of the key
+//! that seals the payload 8, length 4, payload, zeros, and in the last 32 an HMAC over the file's name and all
+//! before it. The HMAC is under the master key, so that a foreign file, and one under a key that is gone, are
+//! told from damaged ones. Version 1 had no key number: it is read by `migrate` alone.
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -22,14 +23,15 @@ use zeroize::Zeroizing;
 
 use super::error::StoreError;
 use super::files;
+use super::wrap::WrapKeys;
+use crate::fail_point::{self, Point};
 
 /// Longest payload, in bytes.
 pub(super) const PAYLOAD_BYTES_MAX: usize = 3072;
 
 const SLOT_BYTES: usize = 4096;
 const MAC_AT: usize = SLOT_BYTES - 32;
-const PAYLOAD_AT: usize = 48;
-const VERSION: u8 = 1;
+const NUMBERS_AT: usize = 28;
 
 /// What distinguishes one kind of slot file from another.
 pub(super) type Magic = [u8; 8];
@@ -46,48 +48,130 @@ pub(super) struct Slot {
     pub(super) payload: SecretBytes,
 }
 
-/// The key under which slots are authenticated.
-pub(super) struct SlotKey(SecretBytes);
+/// How payloads lie in slots.
+enum Form {
+    /// In the clear, before payloads were sealed.
+    First,
+    /// In the clear: there is nothing secret.
+    Clear,
+    /// Of this directory, and sealed under a key that may be forgotten.
+    Sealed(DataDirId, WrapKeys),
+}
+
+impl Form {
+    fn version(&self) -> u8 {
+        if matches!(self, Self::First) { 1 } else { 2 }
+    }
+
+    fn payload_at(&self) -> usize {
+        if matches!(self, Self::First) { 48 } else { 56 }
+    }
+}
+
+/// The keys under which slots are authenticated and sealed.
+pub(super) struct SlotKey {
+    mac: SecretBytes,
+    form: Form,
+}
+
+/// A slot that is whole; its payload may be sealed.
+struct Found {
+    slot: Slot,
+    key_number: u64,
+}
 
 impl SlotKey {
-    /// From the master key; the same for every data directory, so that a foreign file is told from
-    /// a damaged one.
-    pub(super) fn new(master: &SecretBytes) -> Self {
-        Self(crypto::derive(&[], master, STORE_MARKS, &[], 32))
+    /// For slots without a secret.
+    pub(super) fn clear(master: &SecretBytes) -> Self {
+        Self { mac: mac_key(master), form: Form::Clear }
+    }
+
+    /// For slots of one directory whose payload is sealed.
+    pub(super) fn sealed(master: &SecretBytes, id: DataDirId, keys: WrapKeys) -> Self {
+        Self { mac: mac_key(master), form: Form::Sealed(id, keys) }
+    }
+
+    /// For slots of version 1.
+    pub(super) fn first(master: &SecretBytes) -> Self {
+        Self { mac: mac_key(master), form: Form::First }
+    }
+
+    /// Reads and writes under other keys from here on.
+    pub(super) fn seal_under(&mut self, keys: WrapKeys) {
+        if let Form::Sealed(_, old) = &mut self.form {
+            *old = keys;
+        }
     }
 
     fn encode(&self, magic: Magic, name: &str, slot: &Slot) -> Zeroizing<Vec<u8>> {
-        let payload = slot.payload.expose();
+        let (key_number, payload) = match &self.form {
+            Form::First | Form::Clear => (0, slot.payload.expose().to_vec()),
+            Form::Sealed(_, keys) => {
+                (keys.current.number(), keys.current.seal(&about(magic, name, slot), &slot.payload))
+            }
+        };
+        let payload = Zeroizing::new(payload);
         let mut bytes = Zeroizing::new(vec![0; SLOT_BYTES]);
         bytes[..8].copy_from_slice(&magic);
-        bytes[8] = VERSION;
+        bytes[8] = self.form.version();
         bytes[12..28].copy_from_slice(&slot.id.0);
-        bytes[28..36].copy_from_slice(&slot.seq.to_be_bytes());
-        bytes[36..44].copy_from_slice(&slot.witness.to_be_bytes());
-        bytes[44..48].copy_from_slice(&(payload.len() as u32).to_be_bytes());
-        bytes[PAYLOAD_AT..PAYLOAD_AT + payload.len()].copy_from_slice(payload);
+        let mut head = [slot.seq.to_be_bytes(), slot.witness.to_be_bytes()].concat();
+        if !matches!(self.form, Form::First) {
+            head.extend(key_number.to_be_bytes());
+        }
+        head.extend((payload.len() as u32).to_be_bytes());
+        let at = self.form.payload_at();
+        bytes[NUMBERS_AT..at].copy_from_slice(&head);
+        bytes[at..at + payload.len()].copy_from_slice(&payload);
         let mac = self.mac(name, &bytes[..MAC_AT]);
         bytes[MAC_AT..].copy_from_slice(&mac);
         bytes
     }
 
-    fn decode(&self, magic: Magic, name: &str, bytes: &[u8]) -> Option<Slot> {
+    fn decode(&self, magic: Magic, name: &str, bytes: &[u8]) -> Option<Found> {
         let (body, mac) = bytes.split_at(MAC_AT);
-        if !crypto::equal(&self.mac(name, body), mac) || body[..8] != magic || body[8] != VERSION {
+        let (head, payload) = body.split_at(self.form.payload_at());
+        if !crypto::equal(&self.mac(name, body), mac) || head[..8] != magic || head[8] != self.form.version() {
             return None;
         }
-        let length = u32::from_be_bytes(body[44..48].try_into().ok()?) as usize;
-        Some(Slot {
-            id: DataDirId(body[12..28].try_into().ok()?),
-            seq: u64::from_be_bytes(body[28..36].try_into().ok()?),
-            witness: u64::from_be_bytes(body[36..44].try_into().ok()?),
-            payload: SecretBytes::copy_of(body[PAYLOAD_AT..MAC_AT].get(..length)?),
-        })
+        let (numbers, length) = head[NUMBERS_AT..].split_at(head.len() - NUMBERS_AT - 4);
+        let length = u32::from_be_bytes(length.try_into().ok()?) as usize;
+        let mut numbers = numbers.chunks_exact(8).map_while(|number| Some(u64::from_be_bytes(number.try_into().ok()?)));
+        let (seq, witness, key_number) = (numbers.next()?, numbers.next()?, numbers.next().unwrap_or(0));
+        let id = DataDirId(head[12..28].try_into().ok()?);
+        let payload = SecretBytes::copy_of(payload.get(..length)?);
+        Some(Found { slot: Slot { id, seq, witness, payload }, key_number })
+    }
+
+    /// The slot with its payload in the clear.
+    fn unseal(&self, magic: Magic, path: &Path, found: Found) -> Result<Slot, StoreError> {
+        let Found { mut slot, key_number } = found;
+        if let Form::Sealed(id, keys) = &self.form {
+            if slot.id != *id {
+                return Err(StoreError::Foreign { path: path.to_owned() });
+            }
+            let key = keys.find(key_number, path)?;
+            let payload = key.open(&about(magic, &name_of(path), &slot), slot.payload.expose());
+            slot.payload = payload.ok_or_else(|| StoreError::Damaged {
+                path: path.to_owned(),
+                reason: "its payload does not open under the key that it names".into(),
+            })?;
+        }
+        Ok(slot)
     }
 
     fn mac(&self, name: &str, body: &[u8]) -> [u8; 32] {
-        crypto::hmac_sha256(self.0.expose(), STORE_MARKS, &[name.as_bytes(), body])
+        crypto::hmac_sha256(self.mac.expose(), STORE_MARKS, &[name.as_bytes(), body])
     }
+}
+
+fn mac_key(master: &SecretBytes) -> SecretBytes {
+    crypto::derive(&[], master, STORE_MARKS, &[], 32)
+}
+
+/// What a payload is sealed for. Magic, id and number have fixed lengths: no two slots share these bytes.
+fn about(magic: Magic, name: &str, slot: &Slot) -> Vec<u8> {
+    [magic.as_slice(), &slot.id.0, &slot.seq.to_be_bytes(), name.as_bytes()].concat()
 }
 
 /// An open slot file.
@@ -98,6 +182,8 @@ pub(super) struct SlotFile {
     magic: Magic,
     /// Index of the slot that holds the newest durable payload.
     newest: u64,
+    /// What the other slot must be overwritten with.
+    unsettled: Option<Zeroizing<Vec<u8>>>,
     broken: bool,
 }
 
@@ -115,6 +201,8 @@ impl SlotFile {
         let mut file = Self::open_file(path, magic)?;
         let (newest, slot) = file.read(key)?;
         file.newest = newest;
+        // What a kill left in the other slot, and maybe unsynced here.
+        file.unsettled = Some(file.bytes(newest)?);
         Ok((file, slot))
     }
 
@@ -125,7 +213,7 @@ impl SlotFile {
             }
             file => file.map_err(StoreError::io("open", path))?,
         };
-        Ok(Self { file, path: path.to_owned(), name: name_of(path), magic, newest: 0, broken: false })
+        Ok(Self { file, path: path.to_owned(), name: name_of(path), magic, newest: 0, unsettled: None, broken: false })
     }
 
     /// The newest slot and its index.
@@ -136,14 +224,20 @@ impl SlotFile {
         }
         let slots = [self.read_slot(key, 0)?, self.read_slot(key, 1)?];
         let valid = (0..).zip(slots).filter_map(|(index, slot)| slot.map(|slot| (index, slot)));
-        valid.max_by_key(|(_, slot)| slot.seq).ok_or_else(|| self.damaged("neither of its two slots is whole".into()))
+        let newest = valid.max_by_key(|(_, found)| found.slot.seq);
+        let (index, found) = newest.ok_or_else(|| self.damaged("neither of its two slots is whole".into()))?;
+        Ok((index, key.unseal(self.magic, &self.path, found)?))
     }
 
-    fn read_slot(&self, key: &SlotKey, index: u64) -> Result<Option<Slot>, StoreError> {
+    fn read_slot(&self, key: &SlotKey, index: u64) -> Result<Option<Found>, StoreError> {
+        Ok(key.decode(self.magic, &self.name, &self.bytes(index)?))
+    }
+
+    fn bytes(&self, index: u64) -> Result<Zeroizing<Vec<u8>>, StoreError> {
         let mut bytes = Zeroizing::new(vec![0; SLOT_BYTES]);
         let at = index * SLOT_BYTES as u64;
         self.file.read_exact_at(&mut bytes, at).map_err(StoreError::io("read", &self.path))?;
-        Ok(key.decode(self.magic, &self.name, &bytes))
+        Ok(bytes)
     }
 
     fn damaged(&self, reason: String) -> StoreError {
@@ -154,17 +248,30 @@ impl SlotFile {
     ///
     /// A failed write closes the file for writing: the kernel may have dropped the page.
     pub(super) fn write(&mut self, key: &SlotKey, slot: &Slot) -> Result<(), StoreError> {
+        let bytes = key.encode(self.magic, &self.name, slot);
+        let other = 1 - self.newest;
+        self.put(other, &bytes)?;
+        self.newest = other;
+        self.unsettled = Some(bytes);
+        Ok(())
+    }
+
+    /// Overwrites what the newest payload replaced.
+    pub(super) fn settle(&mut self) -> Result<(), StoreError> {
+        self.unsettled.take().map_or(Ok(()), |bytes| self.put(1 - self.newest, &bytes))
+    }
+
+    fn put(&mut self, index: u64, bytes: &[u8]) -> Result<(), StoreError> {
         if self.broken {
             return Err(StoreError::Broken { path: self.path.clone() });
         }
         self.broken = true;
-        let bytes = key.encode(self.magic, &self.name, slot);
-        let other = 1 - self.newest;
-        let written = self.file.write_all_at(&bytes, other * SLOT_BYTES as u64);
-        written.and_then(|()| self.file.sync_data()).map_err(StoreError::io("write", &self.path))?;
-        let mirrored = self.file.write_all_at(&bytes, self.newest * SLOT_BYTES as u64);
-        mirrored.map_err(StoreError::io("write", &self.path))?;
-        self.newest = other;
+        fail_point::pass(Point::SlotBegins);
+        let at = index * SLOT_BYTES as u64;
+        self.file.write_all_at(bytes, at).map_err(StoreError::io("write", &self.path))?;
+        fail_point::pass(Point::SlotWritten);
+        self.file.sync_data().map_err(StoreError::io("write", &self.path))?;
+        fail_point::pass(Point::SlotSynced);
         self.broken = false;
         Ok(())
     }

@@ -1,254 +1,217 @@
-//! T1: daemons are killed with SIGKILL under load. In: a seed and a share of 400 rounds. Out: a check
-//! per round, and the checks of the whole history and of every pad used. Always: the same network runs
-//! on through all rounds.
+//! T1: daemons are killed with SIGKILL under load. In: a seed and a share of 200 kills at random moments
+//! and of 5 at every fail point. Out: a check per round, and the checks of the whole history and of every
+//! pad used. Always: the same network runs on through all rounds.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use qkd_proto::entropy::SeededEntropy;
-use qkdctl::net::RenderOptions;
+use qkdd::fail_point::{ARM, DELIVERIES_NOT_WRITTEN, PLANT, Point};
+use rustix::process::Signal;
 
-use tokio::task::JoinSet;
-
-use super::history::History;
-use crate::binaries;
-use crate::cluster::Cluster;
-use crate::delivery::{self, Outcome, Sae};
+use super::Plan;
+use super::load::Load;
 use crate::error::Failed;
-use crate::ledger::PadLedger;
 use crate::progress::say;
 use crate::report::Report;
 use crate::scenario::Scenario;
 
-/// Rounds at full size.
-const ROUNDS: f64 = 400.0;
+/// Kills at random moments, and at each fail point, at full size.
+const ROUNDS: usize = 200;
+const ROUNDS_AT_A_POINT: usize = 5;
+/// The passage of a fail point at which a daemon dies, at most: some are passed rarely.
+const PASSAGE_MAX: u64 = 12;
+/// A daemon dies at its fail point within this, or passes it too rarely.
+const DEATH_MAX: Duration = Duration::from_secs(4);
+/// Kills within which the planted bug has to be found.
+const PLANTED_MAX: usize = 20;
 /// Longest way from the restart to a fresh key at both ends.
 const RECOVERY_MAX: Duration = Duration::from_secs(10);
-/// Time for the first key of the network.
-const FIRST_KEY_WAIT: Duration = Duration::from_secs(60);
 /// Milliseconds under load before a kill: least, and how many more at most.
 const UP_MS: (u64, u64) = (50, 1450);
+/// Points of a clean stop need a daemon that ran for a while.
+const UP_BEFORE_STOP: Duration = Duration::from_millis(800);
 /// Milliseconds from the kill to the restart, at most.
 const DOWN_MS_MAX: u64 = 500;
-/// Pause of a client between two keys.
-const CLIENT_PAUSE: Duration = Duration::from_millis(40);
-/// Fetches of one client under way, at most.
-const FETCHES_MAX: usize = 64;
-/// Time from a fetch to the next of the same key, which often has a kill in it.
-const AGAIN_AFTER: Duration = Duration::from_secs(2);
-/// Pause after a refusal.
-const RETRY_PAUSE: Duration = Duration::from_millis(100);
-/// File of each node that lists its pad uses, in its folder.
-const PAD_LEDGER: &str = "pads.log";
 
-/// What clients and rounds share.
-#[derive(Default)]
-struct Shared {
-    history: Mutex<History>,
-    /// Since when every node runs and keys flow.
-    whole: Mutex<Option<Instant>>,
-    stop: AtomicBool,
+/// Times of one round.
+struct Times {
+    ready: Duration,
+    fresh: Duration,
+    /// Bytes of pad that the victim had before the kill and lacked after it, over its links.
+    lost: u64,
 }
 
-impl Shared {
-    fn history(&self) -> MutexGuard<'_, History> {
-        self.history.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn set_whole(&self, since: Option<Instant>) {
-        *self.whole.lock().unwrap_or_else(PoisonError::into_inner) = since;
-    }
-
-    fn is_whole_for(&self, time: Duration) -> bool {
-        self.whole.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|since| since.elapsed() > time)
-    }
-
-    fn stopped(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
-    }
-}
-
-/// Runs the loop.
-pub(super) async fn run(seed: u64, scale: f64, report: &mut Report) -> Result<(), Failed> {
-    let rounds = (ROUNDS * scale).ceil() as usize;
-    println!("T1 kill -9 loop: {rounds} rounds, seed {seed}; random kills only, fail points come later");
-    let scenario = Scenario::line_of_four()?;
-    let options = RenderOptions { insecure_test: Some(insecure_test()), ..RenderOptions::default() };
-    let mut cluster = Cluster::render(binaries::find()?, &scenario.topology, None, Some(options))?;
-    let outcome = play(&scenario, &mut cluster, seed, rounds, report).await;
-    let faults = cluster.stop().await;
-    report.check("clean end", if faults.is_empty() { Ok("all nodes".into()) } else { Err(faults.join("; ")) });
-    if outcome.is_err() {
-        cluster.show_logs();
-    }
-    outcome?;
-    report.check("no pad byte twice", check_pads(&cluster));
-    Ok(())
-}
-
-fn insecure_test() -> toml::Table {
-    [("i_know".to_owned(), toml::Value::Boolean(true)), ("pad_ledger".to_owned(), PAD_LEDGER.into())]
-        .into_iter()
-        .collect()
-}
-
-async fn play(
-    scenario: &Scenario,
-    cluster: &mut Cluster,
-    seed: u64,
-    rounds: usize,
-    report: &mut Report,
-) -> Result<(), Failed> {
-    cluster.start().await?;
-    let dir = cluster.net_dir();
-    let alice = Arc::new(Sae::open(&dir, scenario.initiator.id.as_str())?);
-    let bob = Arc::new(Sae::open(&dir, scenario.target.id.as_str())?);
-    let first = delivery::deliver(&alice, &bob, Instant::now() + FIRST_KEY_WAIT).await?;
-    say(&format!("first key {}, equal: {}", first.key_id, first.is_equal()));
-    let shared = Arc::new(Shared::default());
-    shared.set_whole(Some(Instant::now()));
-    let pairs = [(&alice, &bob), (&bob, &alice)];
-    let clients: Vec<_> =
-        pairs.iter().map(|(a, b)| tokio::spawn(client(Arc::clone(a), Arc::clone(b), Arc::clone(&shared)))).collect();
-    let mut random = SeededEntropy::from_number(seed);
+/// Runs the loop, then the fail points, then the planted bug.
+pub(super) async fn run(plan: &Plan, report: &mut Report) -> Result<(), Failed> {
+    let rounds = plan.count(ROUNDS);
+    let at_points = plan.count(ROUNDS_AT_A_POINT * Point::ALL.len());
+    let mut load = Load::start(&Scenario::line_of_four()?, &[]).await?;
+    let armed = has_fail_points(&load).await?;
+    println!("T1 kill -9 loop: {rounds} random kills, {} at fail points", if armed { at_points } else { 0 });
+    load.go();
+    let mut random = plan.random("T1");
     let mut times = Vec::new();
     for number in 1..=rounds {
-        let done = round(cluster, &mut random, &shared, &alice, &bob).await?;
-        report.check(
-            &format!("round {number}"),
-            done.map(|(text, time)| {
-                times.push(time);
+        let done = round(&mut load, &mut random, None).await?;
+        let done = done.map(|(text, taken)| {
+            times.push(taken);
+            text
+        });
+        report.check(&format!("T1 round {number}"), done);
+    }
+    if armed {
+        let mut points = Point::ALL;
+        shuffle(&mut points, &mut random);
+        for number in 0..at_points {
+            let point = points[number % points.len()];
+            let done = round(&mut load, &mut random, Some(point)).await?;
+            let done = done.map(|(text, taken)| {
+                times.push(taken);
                 text
-            }),
-        );
+            });
+            report.check(&format!("T1 fail point {}", point.name()), done);
+        }
+    } else {
+        report.skip("T1 fail points", "needs a qkdd that was built with --features fail-points");
     }
-    shared.stop.store(true, Ordering::Relaxed);
-    for client in clients {
-        client.await.map_err(|error| Failed::new(format!("a client broke: {error}")))?;
-    }
-    say(&format!("{}; {}", shared.history().counts(), recovery(&mut times)));
-    for (name, verdict) in shared.history().verdicts() {
-        report.check(name, verdict);
+    let mut lost: Vec<u64> = times.iter().map(|times| times.lost).collect();
+    lost.sort_unstable();
+    say(&format!(
+        "restart to an answer: {}; to a fresh key: {}; pad lost by a kill: median {} B, most {} B",
+        spread(times.iter().map(|times| times.ready)),
+        spread(times.iter().map(|times| times.fresh)),
+        lost.get(lost.len() / 2).unwrap_or(&0),
+        lost.last().unwrap_or(&0)
+    ));
+    load.end("T1", false, report).await?;
+    if armed {
+        report.check("T1 planted: deliveries are not written down", planted(&mut random).await?);
     }
     Ok(())
 }
 
-/// One kill and one restart; what happened in words, and the time to a fresh key.
+/// True if the daemon dies where it is told to.
+async fn has_fail_points(load: &Load) -> Result<bool, Failed> {
+    let qkdd = &load.cluster.binaries().qkdd;
+    let mut start = tokio::process::Command::new(qkdd);
+    start.args(["--check-config", "/"]).env(ARM, format!("{}:1", Point::Start.name()));
+    let done = start.stdin(Stdio::null()).output().await.map_err(|error| Failed::file(qkdd, error))?;
+    Ok(done.status.signal() == Some(Signal::KILL.as_raw()))
+}
+
+fn shuffle(points: &mut [Point], random: &mut SeededEntropy) {
+    for i in (1..points.len()).rev() {
+        points.swap(i, random.below(i as u64 + 1) as usize);
+    }
+}
+
+/// One kill and one restart; what happened in words, and how long it took.
 async fn round(
-    cluster: &mut Cluster,
+    load: &mut Load,
     random: &mut SeededEntropy,
-    shared: &Shared,
-    alice: &Sae,
-    bob: &Sae,
-) -> Result<Result<(String, Duration), String>, Failed> {
-    let victim = random.below(cluster.daemons.len() as u64) as usize;
+    point: Option<Point>,
+) -> Result<Result<(String, Times), String>, Failed> {
+    let victim = random.below(load.cluster.daemons.len() as u64) as usize;
     let up = Duration::from_millis(UP_MS.0 + random.below(UP_MS.1));
     let down = Duration::from_millis(random.below(DOWN_MS_MAX));
-    tokio::time::sleep(up).await;
-    shared.set_whole(None);
-    cluster.daemons[victim].kill().await?;
+    let name = load.cluster.daemons[victim].node.name.clone();
+    let mut text = match point {
+        None => {
+            tokio::time::sleep(up).await;
+            load.broken();
+            format!("{name} killed after {} ms", up.as_millis())
+        }
+        Some(point) => die_at(load, victim, point, random).await?,
+    };
+    let before = pads(load, victim).await;
+    load.cluster.daemons[victim].kill().await?;
     tokio::time::sleep(down).await;
+    text.push_str(&format!(", down {} ms", down.as_millis()));
     let restarted = Instant::now();
-    cluster.start_one(victim)?;
-    let name = cluster.daemons[victim].node.name.clone();
-    let text = format!("{name} killed after {} ms, down {} ms", up.as_millis(), down.as_millis());
-    let fresh = fresh_key(shared, alice, bob, restarted + RECOVERY_MAX).await;
-    cluster.await_answer(victim).await?;
-    cluster.check_alive()?;
-    let time = restarted.elapsed();
-    shared.set_whole(Some(Instant::now()));
+    load.cluster.start_one(victim)?;
+    load.cluster.await_answer(victim).await?;
+    let ready = restarted.elapsed();
+    let fresh = load.fresh_key(RECOVERY_MAX.saturating_sub(ready)).await;
+    load.cluster.check_alive()?;
+    let after = pads(load, victim).await;
+    let lost = before.zip(after).map_or(0, |(before, after)| before.saturating_sub(after));
+    let times = Times { ready, fresh: restarted.elapsed(), lost };
+    load.whole();
     Ok(match fresh {
-        Ok(id) => Ok((format!("{text}; key {id} after {} ms", time.as_millis()), time)),
+        Ok(id) => Ok((format!("{text}; key {id} after {} ms", times.fresh.as_millis()), times)),
         Err(last) => Err(format!("{text}; no fresh key within {} s: {last}", RECOVERY_MAX.as_secs())),
     })
 }
 
-/// A key that was asked for after the restart, equal at both ends.
-async fn fresh_key(shared: &Shared, alice: &Sae, bob: &Sae, deadline: Instant) -> Result<String, String> {
-    let mut last = "nothing asked".to_owned();
-    while Instant::now() < deadline {
-        let got = alice.get(&bob.id).await;
-        let known = shared.history().got(&got);
-        let Some(id) = known else {
-            last = got.text();
-            tokio::time::sleep(RETRY_PAUSE).await;
-            continue;
-        };
-        while Instant::now() < deadline {
-            let fetched = bob.fetch(&alice.id, &id).await;
-            shared.history().fetched(&id, &fetched);
-            if let (Outcome::Delivered(_, own), Outcome::Delivered(_, other)) = (&got, &fetched) {
-                return if own == other { Ok(id) } else { Err(format!("key {id} differs")) };
-            }
-            last = fetched.text();
-            tokio::time::sleep(RETRY_PAUSE).await;
-        }
-    }
-    Err(last)
+/// Bytes that a node may still send under; none if it does not answer.
+async fn pads(load: &Load, i: usize) -> Option<u64> {
+    let status = load.cluster.daemons[i].status().await?;
+    Some(status.links.iter().map(|link| link.store_bytes).sum())
 }
 
-/// Asks for keys until the end, each of which is fetched at the other end.
-async fn client(master: Arc<Sae>, slave: Arc<Sae>, shared: Arc<Shared>) {
-    let mut fetches = JoinSet::new();
-    while !shared.stopped() {
-        let outcome = master.get(&slave.id).await;
-        let known = shared.history().got(&outcome);
-        match known {
-            Some(id) => {
-                fetches.spawn(fetch_twice(Arc::clone(&master), Arc::clone(&slave), Arc::clone(&shared), id));
-                tokio::time::sleep(CLIENT_PAUSE).await;
-            }
-            None => tokio::time::sleep(RETRY_PAUSE).await,
+/// Starts the node so that it dies at the point, and waits for that.
+async fn die_at(load: &mut Load, victim: usize, point: Point, random: &mut SeededEntropy) -> Result<String, Failed> {
+    // What a start passes once is passed once.
+    let early = matches!(point, Point::Start | Point::StateOpening | Point::StoreBumped | Point::StateOpen);
+    let passage = if early || point == Point::LastWords { 1 } else { 1 + random.below(PASSAGE_MAX) };
+    load.broken();
+    let daemon = &mut load.cluster.daemons[victim];
+    daemon.kill().await?;
+    daemon.env = vec![(ARM, format!("{}:{passage}", point.name()))];
+    load.cluster.start_one(victim)?;
+    let (started, daemon) = (Instant::now(), &mut load.cluster.daemons[victim]);
+    daemon.env.clear();
+    let stops = [Point::LastWords, Point::RenewalAnnounced].contains(&point);
+    let mut asked = false;
+    while !daemon.has_ended() && started.elapsed() < DEATH_MAX {
+        if stops && !asked && started.elapsed() > UP_BEFORE_STOP {
+            daemon.ask_to_stop();
+            asked = true;
         }
-        while fetches.len() >= FETCHES_MAX {
-            fetches.join_next().await;
-        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    fetches.join_all().await;
+    let died = daemon.has_ended();
+    let name = daemon.node.name.clone();
+    if died {
+        daemon.stop().await;
+    }
+    let how = if died { "died at" } else { "did not pass" };
+    Ok(format!("{name} {how} {} #{passage} after {} ms", point.name(), started.elapsed().as_millis()))
 }
 
-/// Fetches a key, and later once more, which has to be refused.
-async fn fetch_twice(master: Arc<Sae>, slave: Arc<Sae>, shared: Arc<Shared>, id: String) {
-    fetch(&master, &slave, &shared, &id).await;
-    tokio::time::sleep(AGAIN_AFTER).await;
-    let again = slave.fetch(&master.id, &id).await;
-    shared.history().fetched(&id, &again);
-}
-
-/// Fetches until it succeeds, or the network has been whole for long.
-async fn fetch(master: &Sae, slave: &Sae, shared: &Shared, id: &str) {
-    loop {
-        let outcome = slave.fetch(&master.id, id).await;
-        shared.history().fetched(id, &outcome);
-        if matches!(outcome, Outcome::Delivered(..)) {
-            return;
+/// A daemon that writes no delivery down has to be found out.
+async fn planted(random: &mut SeededEntropy) -> Result<Result<String, String>, Failed> {
+    let mut load = Load::render(&Scenario::line(2)?, &[])?;
+    for daemon in &mut load.cluster.daemons {
+        daemon.env = vec![(PLANT, DELIVERIES_NOT_WRITTEN.into())];
+    }
+    load.start_daemons().await?;
+    let mut found = Err(format!("not found within {PLANTED_MAX} kills"));
+    for number in 1..=PLANTED_MAX {
+        let hoard = load.hoard(5).await;
+        let victim = random.below(2) as usize;
+        load.fetch_each(&hoard[..2]).await;
+        load.restart(victim).await?;
+        load.fetch_each(&hoard[..2]).await;
+        let left = load.fetch_each(&hoard[2..]).await;
+        let twice = load.history().verdicts()[0].1.clone().err();
+        let gone = (left < 3).then(|| format!("{left} of 3 keys were left at the other end"));
+        if let Some(fault) = twice.or(gone) {
+            found = Ok(format!("caught by kill {number}: {fault}"));
+            break;
         }
-        if shared.is_whole_for(RECOVERY_MAX) {
-            shared.history().gave_up(id, &outcome.text());
-            return;
-        }
-        tokio::time::sleep(RETRY_PAUSE).await;
     }
+    load.cluster.stop().await;
+    Ok(found)
 }
 
-fn check_pads(cluster: &Cluster) -> Result<String, String> {
-    let mut ledger = PadLedger::default();
-    for daemon in &cluster.daemons {
-        let path = daemon.node.config.with_file_name(PAD_LEDGER);
-        ledger.read(&path).map_err(|error| error.to_string())?;
-    }
-    let faults = ledger.faults();
-    let (uses, pools) = ledger.counts();
-    if uses == 0 {
-        return Err("the nodes listed no use at all: the check is blind".into());
-    }
-    if faults.is_empty() { Ok(format!("{uses} uses of {pools} pools")) } else { Err(faults.join("; ")) }
-}
-
-fn recovery(times: &mut [Duration]) -> String {
+/// Median, 99th percentile and the longest.
+pub(super) fn spread(times: impl Iterator<Item = Duration>) -> String {
+    let mut times: Vec<_> = times.collect();
     times.sort_unstable();
     let at =
         |share: f64| times.get((times.len().saturating_sub(1) as f64 * share) as usize).map_or(0, Duration::as_millis);
-    format!("restart to fresh key: median {} ms, p99 {} ms, most {} ms", at(0.5), at(0.99), at(1.0))
+    format!("median {} ms, p99 {} ms, most {} ms", at(0.5), at(0.99), at(1.0))
 }

@@ -1,10 +1,14 @@
 //! The frozen set of a frame size and a rung. In: a ladder. Out: which inputs are told in public, and
 //! the walk of the decoder through the tree above them. Always: public, the same at both ends.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::ladder;
+
+/// Sets kept at most: of each size the first rung and the two that failed frames climb to, for one
+/// block and the next.
+const SETS_MAX: usize = 66;
 
 /// What a subtree is, for the decoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +25,7 @@ pub(super) enum Subtree {
 pub(super) struct FrozenSet {
     /// Bits of a frame, as a power of two.
     pub(super) log: u32,
+    rung: u8,
     /// One = frozen.
     mask: Vec<u64>,
     /// Frozen inputs.
@@ -30,12 +35,19 @@ pub(super) struct FrozenSet {
 }
 
 impl FrozenSet {
-    /// The set of a frame size at a rung; made once a process.
+    /// The set of a frame size at a rung; the last [`SETS_MAX`] that were made are kept.
     pub(super) fn of(log: u32, rung: u8) -> Arc<Self> {
-        type Sets = BTreeMap<(u32, u8), Arc<FrozenSet>>;
-        static SETS: OnceLock<Mutex<Sets>> = OnceLock::new();
+        static SETS: OnceLock<Mutex<VecDeque<Arc<FrozenSet>>>> = OnceLock::new();
         let mut sets = SETS.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(sets.entry((log, rung)).or_insert_with(|| Arc::new(Self::make(log, rung))))
+        if let Some(set) = sets.iter().find(|set| (set.log, set.rung) == (log, rung)) {
+            return Arc::clone(set);
+        }
+        if sets.len() >= SETS_MAX {
+            sets.pop_front();
+        }
+        let set = Arc::new(Self::make(log, rung));
+        sets.push_back(Arc::clone(&set));
+        set
     }
 
     fn make(log: u32, rung: u8) -> Self {
@@ -45,7 +57,8 @@ impl FrozenSet {
         let count = mask.iter().map(|word| word.count_ones() as usize).sum();
         let mut walk = Vec::new();
         plan(&ladder, rung, &mut walk);
-        Self { log, mask, count, walk }
+        walk.shrink_to_fit();
+        Self { log, rung, mask, count, walk }
     }
 
     /// Frozen inputs.

@@ -7,14 +7,11 @@
 //! arXiv:1602.01870, that comes from the construction itself). So the first and the last input of a
 //! subtree bound its rungs, and the table says only where inside its parent's bounds a subtree's are.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-
 use super::density;
 use super::range_coder::{RangeDecoder, RangeEncoder};
 
 /// Smallest and largest frame, as powers of two.
-pub const FRAME_LOGS: std::ops::RangeInclusive<u32> = 12..=21;
+pub const FRAME_LOGS: std::ops::RangeInclusive<u32> = 12..=22;
 /// Rungs of a ladder; the last is for 13.5 % of errors.
 pub const RUNGS: u8 = 136;
 /// Error rate of the first rung.
@@ -44,10 +41,8 @@ pub fn rung(rate: f64) -> u8 {
 }
 
 /// For each input the first rung that freezes it; [`RUNGS`] if none does.
-pub(super) fn of(log: u32) -> Arc<Vec<u8>> {
-    static LADDERS: OnceLock<Mutex<BTreeMap<u32, Arc<Vec<u8>>>>> = OnceLock::new();
-    let mut ladders = LADDERS.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
-    Arc::clone(ladders.entry(log).or_insert_with(|| Arc::new(unpack(log, table(log)))))
+pub(super) fn of(log: u32) -> Vec<u8> {
+    unpack(log, table(log))
 }
 
 /// The packed ladder of a size, out of the table.

@@ -19,14 +19,26 @@ struct Watched {
 }
 
 impl Store for Watched {
-    fn commit(&mut self, records: Vec<Record>) -> Result<(), StoreError> {
+    fn commit(&mut self, records: Vec<Record>) -> Result<StoreSequence, StoreError> {
         if let Some(gate) = self.gate.take() {
             let _ = gate.recv();
         }
         if records.iter().any(|record| record.key == b"bad") {
             return Err(StoreError::Broken { path: PathBuf::from("x") });
         }
-        self.seen.lock().unwrap().push(records.into_iter().map(|record| record.key).collect());
+        let mut seen = self.seen.lock().unwrap();
+        seen.push(records.into_iter().map(|record| record.key).collect());
+        Ok(StoreSequence(seen.len() as u64))
+    }
+
+    /// Gives back how many commits came before.
+    fn read(&self, _table: Table, keys: Vec<Vec<u8>>) -> Result<Vec<FoundRecord>, StoreError> {
+        let before = self.seen.lock().unwrap().concat().len() as u8;
+        Ok(keys.into_iter().map(|key| (key, Some(SecretBytes::new(vec![before])))).collect())
+    }
+
+    fn settle(&mut self) -> Result<(), StoreError> {
+        self.seen.lock().unwrap().push(vec![b"settled".to_vec()]);
         Ok(())
     }
 
@@ -47,7 +59,7 @@ fn run(commits: Vec<Commit>, room: usize) -> (BTreeMap<u64, bool>, Vec<Vec<Vec<u
     let seen = Seen::default();
     let store = Watched { seen: seen.clone(), gate: Some(gate) };
     let committer = Committer::start(Box::new(store), results).unwrap();
-    commits.into_iter().for_each(|commit| committer.submit(commit).unwrap());
+    commits.into_iter().for_each(|commit| committer.submit(Work::Commit(commit)).unwrap());
     open.send(()).unwrap();
     committer.stop();
     let mut outcomes = BTreeMap::new();
@@ -55,6 +67,7 @@ fn run(commits: Vec<Commit>, room: usize) -> (BTreeMap<u64, bool>, Vec<Vec<Vec<u
         match result {
             CommitResult::Committed(id, _) => outcomes.insert(id.0, true),
             CommitResult::CommitFailed(id) => outcomes.insert(id.0, false),
+            CommitResult::PadsRead(link, _) => panic!("nobody read {link}"),
         };
     }
     let seen = std::mem::take(&mut *seen.lock().unwrap());
@@ -110,12 +123,12 @@ fn a_full_queue_gives_the_commit_back() {
     let committer = Committer::start(Box::new(store), results).unwrap();
     let mut id = 0;
     let full = loop {
-        match committer.submit(commit(id, "a-b", Table::Pools, "k")) {
+        match committer.submit(Work::Commit(commit(id, "a-b", Table::Pools, "k"))) {
             Ok(()) => id += 1,
             Err(error) => break error,
         }
     };
-    assert!(matches!(&full, SubmitError::Full(commit) if commit.id.0 == id), "{full}");
+    assert!(matches!(&full, SubmitError::Full(Work::Commit(commit)) if commit.id.0 == id), "{full}");
     open.send(()).unwrap();
     committer.stop();
     let mut count = 0;
@@ -123,4 +136,50 @@ fn a_full_queue_gives_the_commit_back() {
         count += 1;
     }
     assert_eq!(count, id);
+}
+
+#[test]
+fn a_read_sees_what_came_before_it_and_nothing_after() {
+    let (open, gate) = sync_channel(1);
+    let (results, mut done) = mpsc::channel(100);
+    let store = Watched { seen: Seen::default(), gate: Some(gate) };
+    let committer = Committer::start(Box::new(store), results).unwrap();
+    let link: LinkId = "a-b".parse().unwrap();
+    for id in 0..10 {
+        committer.submit(Work::Commit(commit(id, "a-b", Table::Pads, "k"))).unwrap();
+        committer.submit(Work::Read(link.clone(), vec![b"x".to_vec(), b"y".to_vec()])).unwrap();
+    }
+    open.send(()).unwrap();
+    committer.stop();
+    let (mut commits, mut reads) = (Vec::new(), Vec::new());
+    while let Some(result) = done.blocking_recv() {
+        match result {
+            CommitResult::Committed(id, seq) => commits.push((id.0, seq.0)),
+            CommitResult::CommitFailed(id) => panic!("{id:?} failed"),
+            CommitResult::PadsRead(of, found) => {
+                assert!(of == link && found.len() == 2 && found[1].0 == b"y");
+                reads.push(found[0].1.as_ref().unwrap().expose()[0]);
+            }
+        }
+    }
+    assert_eq!(commits, (0..10).map(|id| (id, id + 1)).collect::<Vec<_>>());
+    assert_eq!(reads, (1..=10).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_was_replaced_is_overwritten_within_a_second() {
+    let (results, _done) = mpsc::channel(100);
+    let seen = Seen::default();
+    let committer = Committer::start(Box::new(Watched { seen: seen.clone(), gate: None }), results).unwrap();
+    let (start, mut id) = (Instant::now(), 0);
+    while start.elapsed() < Duration::from_secs(2) {
+        committer.submit(Work::Commit(commit(id, "a-b", Table::Pools, "k"))).unwrap();
+        id += 1;
+        thread::sleep(Duration::from_millis(20));
+    }
+    let settled = |seen: &Seen| seen.lock().unwrap().iter().filter(|keys| keys[0] == b"settled").count();
+    assert!(settled(&seen) >= 2, "busy: {} times in 2 s", settled(&seen));
+    thread::sleep(Duration::from_secs(1));
+    assert_eq!(seen.lock().unwrap().last().unwrap(), &[b"settled".to_vec()]);
+    committer.stop();
 }

@@ -8,6 +8,8 @@ use qkd_proto::node::effect::{Record, Table};
 
 use super::super::access::read_master_key;
 use super::super::audit::report::verify;
+use super::super::rotation::Turn;
+use super::super::sled_store::Operation;
 use super::*;
 
 fn master() -> SecretBytes {
@@ -153,6 +155,38 @@ fn kill_after(path: &Path, step: Step) {
 }
 
 #[test]
+fn a_kill_after_any_step_of_a_renewal_loses_nothing() {
+    let turns = [Turn::Announced, Turn::RingCopied, Turn::MarksWritten, Turn::Forgotten, Turn::OtherGone];
+    for turn in turns {
+        let (home, path) = prepared();
+        let mut opened = open(&path).unwrap();
+        put(&mut opened, Table::Transfers, "t", b"1");
+        drop(opened);
+        for kill in 1..4u8 {
+            let dir = DataDir::at(&path);
+            let mut parts = dir.check(&master()).unwrap();
+            let mut seen = Vec::new();
+            let killed = rotation::renew(&mut parts, &mut |at| {
+                seen.push(at);
+                if at == turn { Err(StoreError::Broken { path: path.clone() }) } else { Ok(()) }
+            });
+            assert!(killed.is_err() && seen.last() == Some(&turn));
+            drop(parts);
+            let copied = home.path().join(format!("killed {kill}"));
+            copy(&path, &copied);
+            let mut opened = open(&path).unwrap_or_else(|error| panic!("{turn:?}: {error}"));
+            let held = get(&opened, Table::Transfers)["t"].clone();
+            assert_eq!(held, [b'0' + kill], "{turn:?}");
+            put(&mut opened, Table::Transfers, "t", &[b'1' + kill]);
+            put(&mut opened, Table::Marks, "a-b", &[kill]);
+            drop(opened);
+            assert_eq!(files::names(&path).unwrap().iter().filter(|name| name.starts_with("ring.")).count(), 1);
+            drop(open(&copied).unwrap_or_else(|error| panic!("{turn:?}: {error}")));
+        }
+    }
+}
+
+#[test]
 fn incarnations_never_repeat_across_kills() {
     let (_home, path) = used();
     kill_after(&path, Step::StateOpening);
@@ -214,7 +248,7 @@ fn reset_keeps_the_audit_log_and_counts_incarnations_on() {
 
 #[test]
 fn missing_parts_are_missing_never_fresh() {
-    for part in ["state", "store", "store/db", "store/conf", "marks", "marks/a-b.mark"] {
+    for part in ["state", "shred", "ring.1", "store", "store/db", "store/conf", "marks", "marks/a-b.mark"] {
         let (_home, path) = used();
         let at = path.join(part);
         if at.is_dir() {
@@ -250,7 +284,7 @@ fn a_truncated_database_is_refused() {
 
 #[test]
 fn a_damaged_slot_loses_nothing_and_two_are_refused() {
-    for file in ["state", "marks/a-b.mark"] {
+    for file in ["state", "shred", "marks/a-b.mark"] {
         for at in [0, 8, 9, 12, 28, 36, 44, 48, 57, 58, 1000, 4063, 4064, 4095] {
             let (_home, path) = used();
             flip(&path.join(file), at);
@@ -272,7 +306,7 @@ fn flip(path: &Path, at: usize) {
 
 #[test]
 fn truncated_and_longer_slot_files_are_refused() {
-    for file in ["state", "marks/a-b.mark"] {
+    for file in ["state", "shred", "marks/a-b.mark"] {
         for length in [0, 100, 4096, 8191, 8193] {
             let (_home, path) = used();
             fs::OpenOptions::new().write(true).open(path.join(file)).unwrap().set_len(length).unwrap();
@@ -299,6 +333,12 @@ fn parts_of_another_link_or_directory_are_refused() {
     let (_home, path) = used();
     fs::copy(other.join("state"), path.join("state")).unwrap();
     refused(&path, true, |error| matches!(error, StoreError::Foreign { .. }));
+
+    for part in ["shred", "ring"] {
+        let (_home, path) = used();
+        restore(&other, &path, part);
+        refused(&path, true, |error| matches!(error, StoreError::Foreign { .. }));
+    }
 }
 
 #[test]
@@ -310,7 +350,7 @@ fn another_master_key_opens_nothing() {
 
 #[test]
 fn parts_from_an_earlier_run_are_refused() {
-    for part in ["state", "store", "marks"] {
+    for part in ["state", "store", "marks", "shred", "ring"] {
         let (home, path) = used();
         let backup = home.path().join("backup");
         copy(&path, &backup);
@@ -344,6 +384,11 @@ fn parts_from_earlier_in_the_same_run_are_refused() {
 }
 
 fn restore(backup: &Path, path: &Path, part: &str) {
+    if part == "ring" {
+        let names = |dir: &Path| files::names(dir).unwrap().into_iter().filter(|name| name.starts_with("ring."));
+        names(path).for_each(|name| fs::remove_file(path.join(name)).unwrap());
+        return names(backup).for_each(|name| fs::copy(backup.join(&name), path.join(name)).map(drop).unwrap());
+    }
     let (from, to) = (backup.join(part), path.join(part));
     if from.is_dir() { replace(&from, &to) } else { fs::copy(from, to).map(drop).unwrap() }
 }
@@ -390,4 +435,113 @@ fn damaged_bytes_in_the_database_never_become_data() {
         let Ok(pads) = opened.store.load(Table::Pads) else { continue };
         assert!(pads.len() == 1 && pads[0].1.expose() == [2; 4096], "mutation {i} at {at}: {} records", pads.len());
     }
+}
+
+/// As given, pads are bytes like any others to the disk: neither hidden, nor vouched for, nor read by an open.
+#[test]
+fn pads_in_their_given_form_are_left_alone() {
+    for (pads, sealed) in [(PadForm::Sealed, true), (PadForm::AsGiven, false)] {
+        let (_home, path) = prepared();
+        let dir = DataDir { pads, ..DataDir::at(&path) };
+        let open = || dir.open_in_steps(&master(), &mut |_| Ok(()));
+        let mut opened = open().unwrap();
+        put(&mut opened, Table::Pads, "a-b slot 1", &[b'P'; 4096]);
+        put(&mut opened, Table::Pools, "a-b", &[b'Q'; 4096]);
+        drop(opened);
+        let in_clear = |byte| fs::read(path.join("store/db")).unwrap().windows(1024).any(|bytes| bytes == [byte; 1024]);
+        assert!(in_clear(b'P') != sealed && !in_clear(b'Q'));
+        let opened = open().unwrap();
+        assert_eq!(get(&opened, Table::Pads)["a-b slot 1"], [b'P'; 4096]);
+        let key = b"a-b slot 1".to_vec();
+        let found = opened.store.read(Table::Pads, vec![key.clone(), b"x".to_vec()]).unwrap();
+        assert!(found[0].1.as_ref().unwrap().expose() == [b'P'; 4096] && found[1].1.is_none());
+        drop(opened);
+        let mut sled = SledStore::open(&path.join("store")).unwrap();
+        let value = Some(b"other bytes".to_vec());
+        sled.apply(vec![vec![Operation { key: [b"d".as_slice(), &key].concat(), value }]]).unwrap();
+        drop(sled);
+        match open() {
+            Ok(opened) => assert!(!sealed && get(&opened, Table::Pads)["a-b slot 1"] == b"other bytes"),
+            Err(error) => assert!(sealed, "{error}"),
+        }
+    }
+}
+
+fn open_anchored(path: &Path, anchors: &Path) -> OpenedData {
+    let options = StoreOptions { anchor_dir: Some(anchors.to_owned()), ..StoreOptions::default() };
+    DataDir::open_with(path, &master(), options).unwrap()
+}
+
+/// A copy of the whole directory, put back while the machine is up, is what no part of it can tell.
+#[test]
+fn an_older_copy_of_the_whole_directory_is_rolled_back() {
+    let anchors = tempfile::tempdir_in("/dev/shm").unwrap();
+    for what in [Table::Transfers, Table::Marks] {
+        let (home, path) = used();
+        assert_eq!(open_anchored(&path, anchors.path()).standing, Standing::Unconfirmed);
+        let mut opened = open_anchored(&path, anchors.path());
+        assert_eq!(opened.standing, Standing::Anchored);
+        let (backup, killed) = (home.path().join("backup"), home.path().join("killed"));
+        copy(&path, &backup);
+        put(&mut opened, what, "a-b", b"newer");
+        copy(&path, &killed);
+        drop(opened);
+        assert_eq!(open_anchored(&path, anchors.path()).standing, Standing::Anchored);
+        replace(&backup, &path);
+        assert_eq!(open_anchored(&path, anchors.path()).standing, Standing::RolledBack, "{what:?}");
+        assert_eq!(open(&path).unwrap().standing, Standing::Unconfirmed);
+    }
+}
+
+#[test]
+fn kills_leave_the_anchor_behind_by_one_commit_at_most() {
+    let anchors = tempfile::tempdir_in("/dev/shm").unwrap();
+    let (home, path) = used();
+    let options = || StoreOptions { anchor_dir: Some(anchors.path().to_owned()), ..StoreOptions::default() };
+    drop(open_anchored(&path, anchors.path()));
+    for (kill, step) in [Step::StateOpening, Step::StoreBumped, Step::StateOpen].into_iter().enumerate() {
+        let dir = DataDir { options: options(), ..DataDir::at(&path) };
+        let mut killed = |at| if at == step { Err(DataDirError::InUse { path: path.clone() }) } else { Ok(()) };
+        assert!(dir.open_in_steps(&master(), &mut killed).is_err());
+        let mut opened = open_anchored(&path, anchors.path());
+        assert_eq!(opened.standing, Standing::Anchored, "{step:?}");
+        put(&mut opened, Table::Marks, "a-b", b"1");
+        put(&mut opened, Table::Transfers, "t", b"1");
+        let at_kill = home.path().join(kill.to_string());
+        copy(&path, &at_kill);
+        let shm = fs::read_dir(anchors.path()).unwrap().map(|entry| entry.unwrap().path()).next().unwrap();
+        let anchor = fs::read(&shm).unwrap();
+        drop(opened);
+        replace(&at_kill, &path);
+        fs::write(&shm, anchor).unwrap();
+        assert_eq!(open_anchored(&path, anchors.path()).standing, Standing::Anchored, "{step:?}");
+    }
+}
+
+fn open_ephemeral(path: &Path) -> Result<OpenedData, DataDirError> {
+    let options = StoreOptions { profile: Profile::Ephemeral, ..StoreOptions::default() };
+    DataDir::open_with(path, &master(), options)
+}
+
+#[test]
+fn an_ephemeral_directory_keeps_numbers_and_audit_lines_only() {
+    let (_home, path) = prepared();
+    let mut last = (0, StoreSequence(0));
+    for run in 1..=3 {
+        let mut opened = open_ephemeral(&path).unwrap();
+        assert!(opened.incarnation.0 > last.0 && opened.sequence > last.1);
+        assert!(get(&opened, Table::Transfers).is_empty() && get(&opened, Table::Marks).is_empty());
+        put(&mut opened, Table::Transfers, "t", b"1");
+        put(&mut opened, Table::Marks, "a-b", b"1");
+        put(&mut opened, Table::Audit, "", format!("line {run}").as_bytes());
+        last = (opened.incarnation.0, opened.store.commit(Vec::new()).unwrap());
+        drop(opened);
+        assert_eq!(files::names(&path).unwrap(), ["audit.log", "ballast", "lock", "state"]);
+    }
+    assert_eq!(fs::read(path.join("audit.log")).unwrap(), b"line 1\nline 2\nline 3\n");
+    let error = open(&path).err().unwrap();
+    assert!(matches!(&error, DataDirError::OtherProfile { made_with: Profile::Ephemeral, .. }), "{error}");
+    DataDir::reset(&path, Some(&master())).unwrap();
+    assert_eq!(open(&path).unwrap().incarnation.0, 4);
+    assert!(matches!(open_ephemeral(&path), Err(DataDirError::OtherProfile { made_with: Profile::Durable, .. })));
 }

@@ -1,0 +1,168 @@
+//! Is this node's store an older copy? In: what neighbours remember, the store's sequence. Out: keys of earlier
+//! runs are handed out, or discarded. Always: pads do not depend on this alone (their marks are recorded at
+//! both ends before use); what a rolled-back delivery ledger could repeat is bounded by one heartbeat, and by
+//! nothing in strict mode, where an answer waits until a neighbour remembers it.
+
+use std::time::Duration;
+
+use super::Node;
+use super::effect::{Action, Event};
+use super::link::Phase;
+use super::settings::Standing;
+use super::timers::Timer;
+use crate::id::{CommitId, LinkId, Nonce, RequestId, StoreSequence};
+use crate::pool::Testimony;
+use crate::pool::message::{PoolMessage, Sequences};
+use crate::relay::transfer::Transfer;
+use crate::supply::message::SupplyAnswer;
+
+/// Neighbours hear of new deliveries this often.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// A heartbeat waits this long for its commit.
+const HEARTBEAT_RETRY: Duration = Duration::from_millis(50);
+
+/// What is known of the store, and which answers wait for a neighbour to know it too.
+pub(super) struct Witness {
+    pub(super) standing: Standing,
+    /// Keys of earlier runs may be handed out.
+    pub(super) confirmed: bool,
+    /// The newest sequence that is durable.
+    pub(super) sequence: StoreSequence,
+    /// Strict mode: answers whose commit is open.
+    open: Vec<(CommitId, RequestId, SupplyAnswer)>,
+    /// Strict mode: answers that no neighbour remembers yet.
+    durable: Vec<(StoreSequence, RequestId, SupplyAnswer)>,
+}
+
+impl Witness {
+    pub(super) fn new(standing: Standing, sequence: StoreSequence) -> Self {
+        let confirmed = standing != Standing::Unconfirmed;
+        Self { standing, confirmed, sequence, open: Vec::new(), durable: Vec::new() }
+    }
+}
+
+impl Node {
+    /// How far this node's durable records are.
+    pub(super) fn sequences(&self, id: &LinkId) -> Sequences {
+        let marks = self.links.get(id).map_or(0, |link| link.durable.sequence);
+        Sequences { marks, store: self.witness.sequence }
+    }
+
+    /// True if this end of a link is sure of what it remembers of the neighbour.
+    pub(super) fn vouches(&self, id: &LinkId) -> bool {
+        self.witness.standing == Standing::Anchored || self.links.get(id).is_some_and(|link| link.live)
+    }
+
+    /// What a neighbour remembers of this node.
+    pub(super) fn testimony(&mut self, id: &LinkId, testimony: Testimony) {
+        match testimony {
+            Testimony::None => {}
+            Testimony::Fits { sure } => {
+                if sure && self.witness.standing == Standing::Unconfirmed {
+                    self.witness.standing = Standing::Anchored;
+                }
+                if !std::mem::replace(&mut self.witness.confirmed, true) {
+                    self.log(Event::Link(id.clone(), "the neighbour confirms that this store is the newest".into()));
+                }
+            }
+            Testimony::Contradicts(why) => {
+                self.alarm("QKD-2203", id.as_str(), &format!("{why}: undelivered keys of earlier runs are discarded"));
+                self.discard_older_keys();
+            }
+        }
+    }
+
+    /// Keys of earlier runs may have been delivered by a newer state of this node: they are lost.
+    pub(super) fn discard_older_keys(&mut self) {
+        self.witness.confirmed = true;
+        let run = self.settings.incarnation;
+        let older = self.transfers.values().filter(|transfer| transfer.incarnation() < run && !transfer.is_over());
+        for id in older.map(Transfer::id).collect::<Vec<_>>() {
+            if let Some(transfer) = self.transfers.get_mut(&id) {
+                transfer.lose_keys();
+            }
+            self.timers.stop(&Timer::Transfer(id));
+            self.unclaimed.remove(&id);
+            self.commit_transfer(id);
+        }
+    }
+
+    /// True if the keys of a transfer may not be handed out yet.
+    pub(super) fn is_in_doubt(&self, transfer: &Transfer) -> bool {
+        !self.witness.confirmed && transfer.incarnation() < self.settings.incarnation
+    }
+
+    /// A delivery is on its way to the disk: neighbours shall remember it.
+    pub(super) fn news_for_neighbours(&mut self) {
+        self.timers.set_by(Timer::Heartbeat, self.now.moment + HEARTBEAT);
+    }
+
+    /// Tells the neighbours how far this node's records are.
+    pub(super) fn heartbeat(&mut self) {
+        if self.last_delivery.is_some_and(|commit| self.outbox.is_open(commit)) {
+            return self.timers.set(Timer::Heartbeat, self.now.moment + HEARTBEAT_RETRY);
+        }
+        for id in self.links.keys().cloned().collect::<Vec<_>>() {
+            let Some(Phase::Session { own, .. }) = self.links.get(&id).map(|link| &link.phase) else { continue };
+            let (nonce, records) = (*own, self.sequences(&id));
+            self.send_pool(&id, None, PoolMessage::Heartbeat { nonce, records });
+        }
+        if !self.witness.durable.is_empty() {
+            self.timers.set(Timer::Heartbeat, self.now.moment + HEARTBEAT);
+        }
+    }
+
+    /// The neighbour tells how far its records are.
+    pub(super) fn heartbeat_heard(&mut self, id: &LinkId, nonce: Nonce, records: Sequences) {
+        let Some(link) = self.links.get_mut(id) else { return };
+        if !matches!(link.phase, Phase::Session { peer, .. } if peer == nonce) {
+            return;
+        }
+        let before = link.marks.peer;
+        link.remember(records);
+        if link.marks.peer != before {
+            link.commit_marks(Vec::new(), &mut self.outbox);
+        }
+        let after = self.links.get(id).and_then(|link| link.last_commit);
+        self.send_pool(id, after, PoolMessage::HeartbeatAck { nonce, records });
+    }
+
+    /// A neighbour remembers how far this node's records were.
+    pub(super) fn heartbeat_remembered(&mut self, id: &LinkId, nonce: Nonce, records: Sequences) {
+        let own = self.links.get(id).map(|link| &link.phase);
+        if !matches!(own, Some(Phase::Session { own, .. }) if *own == nonce) {
+            return;
+        }
+        let waiting = std::mem::take(&mut self.witness.durable);
+        let (known, waiting): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|(at, ..)| *at <= records.store);
+        self.witness.durable = waiting;
+        known.into_iter().for_each(|(_, request, answer)| self.outbox.act(Action::Supply(request, answer)));
+    }
+
+    /// Answers once `commit` is durable; in strict mode, once a neighbour knows of it.
+    pub(super) fn answer_after(&mut self, commit: CommitId, request: RequestId, answer: SupplyAnswer) {
+        if self.settings.strict && !self.links.is_empty() {
+            self.witness.open.push((commit, request, answer));
+        } else {
+            self.outbox.act_after(Some(commit), Action::Supply(request, answer));
+        }
+    }
+
+    /// The store is one step further.
+    pub(super) fn store_reached(&mut self, commit: CommitId, sequence: StoreSequence) {
+        self.witness.sequence = self.witness.sequence.max(sequence);
+        let open = std::mem::take(&mut self.witness.open);
+        let (durable, open): (Vec<_>, Vec<_>) = open.into_iter().partition(|(of, ..)| *of <= commit);
+        self.witness.open = open;
+        if !durable.is_empty() {
+            let sequence = self.witness.sequence;
+            self.witness.durable.extend(durable.into_iter().map(|(_, request, answer)| (sequence, request, answer)));
+            self.timers.set_by(Timer::Heartbeat, self.now.moment);
+        }
+    }
+
+    /// Strict mode: answers whose commit failed are refused; their keys are burnt.
+    pub(super) fn forget_open_answers(&mut self) -> Vec<RequestId> {
+        std::mem::take(&mut self.witness.open).into_iter().map(|(_, request, _)| request).collect()
+    }
+}

@@ -1,0 +1,217 @@
+//! Raw images: what was consumed a second ago is gone from the disk. In: a share of five rounds of 60 keys.
+//! Out: what a thief with the whole disk and every key file can open. Always: on ext4 as servers have it, and
+//! first with a copy of the key files left lying about, which has to be found.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use qkd_proto::node::effect::Table;
+use qkd_proto::secret::SecretBytes;
+use rustix::process::Signal;
+
+use super::copies::{copy, remove};
+use super::forensics;
+use super::forms::Forms;
+use super::load::Load;
+use super::{Plan, privileges};
+use crate::delivery::Outcome;
+use crate::error::Failed;
+use crate::report::Report;
+use crate::scenario::Scenario;
+
+/// Rounds at full size, and keys of each.
+const ROUNDS: usize = 5;
+const KEYS: usize = 60;
+/// Size of an image, in bytes.
+const IMAGE_BYTES: u64 = 64 << 20;
+/// When a consumed key has to be gone.
+const GONE_AFTER: Duration = Duration::from_secs(1);
+
+/// A loop image under a data directory.
+struct Image {
+    at: PathBuf,
+    file: PathBuf,
+}
+
+impl Image {
+    /// Makes a file system and mounts it, with what was there.
+    fn under(data: &Path) -> Result<Self, Failed> {
+        let file = data.with_file_name("disk.img");
+        let aside = data.with_file_name("data-aside");
+        copy(data, &aside)?;
+        let made = std::fs::File::create(&file).and_then(|image| image.set_len(IMAGE_BYTES));
+        made.map_err(|error| Failed::file(&file, error))?;
+        run_program("mkfs.ext4", &["-q", "-F", "-b", "4096"], &[&file])?;
+        run_program("mount", &["-o", "loop,data=ordered"], &[&file, data])?;
+        let image = Self { at: data.to_owned(), file };
+        copy(&aside.join("FRESH"), &data.join("FRESH"))?;
+        remove(&aside)?;
+        remove(&data.join("lost+found"))?;
+        std::fs::set_permissions(data, std::os::unix::fs::PermissionsExt::from_mode(0o700))
+            .map_err(|error| Failed::file(data, error))?;
+        Ok(image)
+    }
+
+    /// Its raw bytes, all that the kernel holds written back first.
+    fn bytes(&self) -> Result<Vec<u8>, Failed> {
+        run_program("sync", &["-f"], &[&self.at])?;
+        run_program("sync", &[], &[&self.file])?;
+        std::fs::read(&self.file).map_err(|error| Failed::file(&self.file, error))
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.at).stdin(Stdio::null()).status();
+    }
+}
+
+fn run_program(name: &str, options: &[&str], paths: &[&Path]) -> Result<(), Failed> {
+    let done = Command::new(name).args(options).args(paths).stdin(Stdio::null()).output();
+    let done = done.map_err(|error| Failed::new(format!("{name}: {error}")))?;
+    let words = String::from_utf8_lossy(&done.stderr).trim().to_owned();
+    if done.status.success() { Ok(()) } else { Err(Failed::new(format!("{name}: {words}"))) }
+}
+
+/// Consumes keys and looks for them.
+pub(super) async fn run(plan: &Plan, report: &mut Report) -> Result<(), Failed> {
+    let tools = ["mkfs.ext4", "mount", "sync"];
+    let has_tools = tools.iter().all(|tool| Command::new(tool).arg("-V").stdin(Stdio::null()).output().is_ok());
+    if !privileges::has_own_mounts() || !has_tools {
+        report.skip("shred", "needs root, mount namespaces, loop devices and mkfs.ext4");
+        return Ok(());
+    }
+    let rounds = plan.count(ROUNDS);
+    println!("shred: {rounds} rounds of {KEYS} keys");
+    let mut load = Load::render(&Scenario::line(2)?, &[])?;
+    let images = load.cluster.daemons.iter().map(|daemon| Image::under(&daemon.data_dir()));
+    let images = images.collect::<Result<Vec<_>, _>>()?;
+    load.start_daemons().await?;
+    for number in 1..=rounds {
+        let copies = if number == 1 { Some(lay_copies(&load)?) } else { None };
+        let keys = consume(&load, KEYS).await?;
+        tokio::time::sleep(GONE_AFTER).await;
+        for (i, image) in images.iter().enumerate() {
+            load.cluster.daemons[i].signal(Signal::STOP);
+            let seen = look(&load, i, image, &keys);
+            load.cluster.daemons[i].signal(Signal::CONT);
+            let name = &load.cluster.daemons[i].node.name;
+            match &copies {
+                // Keys that lay in the ring before their records were replaced open with the copy alone.
+                Some(_) => report.check(&format!("shred planted at {name}: copies of key files"), caught(seen?)),
+                None => report.check(&format!("shred round {number} at {name}"), seen?),
+            }
+        }
+        for path in copies.into_iter().flatten() {
+            overwrite(&path)?;
+        }
+    }
+    // The round with copies is the planted one: one more without any, however small the run.
+    let keys = consume(&load, KEYS).await?;
+    tokio::time::sleep(GONE_AFTER).await;
+    for (i, image) in images.iter().enumerate() {
+        load.cluster.daemons[i].signal(Signal::STOP);
+        let seen = look(&load, i, image, &keys);
+        load.cluster.daemons[i].signal(Signal::CONT);
+        report.check(&format!("shred at {}", load.cluster.daemons[i].node.name), seen?);
+    }
+    load.end("shred", false, report).await
+}
+
+/// Delivers keys at both ends.
+async fn consume(load: &Load, count: usize) -> Result<Vec<Vec<u8>>, Failed> {
+    let mut keys = Vec::new();
+    for _ in 0..20 * count {
+        let (got, bits) = load.alice.get_bits(&load.bob.id).await;
+        load.history().got(&got);
+        let Outcome::Delivered(id, _) = &got else {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let fetched = load.bob.fetch(&load.alice.id, id).await;
+        load.history().fetched(id, &fetched);
+        keys.push(bits);
+        if keys.len() == count {
+            return Ok(keys);
+        }
+    }
+    Err(Failed::new(format!("only {} of {count} keys could be had", keys.len())))
+}
+
+/// Leaves copies of both nodes' key files where a careless backup would.
+fn lay_copies(load: &Load) -> Result<Vec<PathBuf>, Failed> {
+    let mut copies = Vec::new();
+    for daemon in &load.cluster.daemons {
+        for name in ["ring.0", "ring.1", "shred"] {
+            let (file, to) = (daemon.data_dir().join(name), daemon.data_dir().join(format!("{name}.bak")));
+            if file.exists() {
+                copy(&file, &to)?;
+                copies.push(to);
+            }
+        }
+    }
+    Ok(copies)
+}
+
+/// A removed file stays on the disk: its bytes have to go first.
+fn overwrite(path: &Path) -> Result<(), Failed> {
+    use std::io::Write as _;
+    let length = std::fs::metadata(path).map_err(|error| Failed::file(path, error))?.len();
+    let done = std::fs::OpenOptions::new().write(true).open(path).and_then(|mut file| {
+        file.write_all(&vec![0; usize::try_from(length).unwrap_or(0)])?;
+        file.sync_all()
+    });
+    done.map_err(|error| Failed::file(path, error))?;
+    remove(path)
+}
+
+/// What the thief opens: no key in any form, one data key a record, one mark a link.
+fn look(load: &Load, i: usize, image: &Image, keys: &[Vec<u8>]) -> Result<Result<String, String>, Failed> {
+    let bytes = image.bytes()?;
+    let node = &load.cluster.daemons[i].node;
+    let config = qkdd::config::Config::load(&node.config).map_err(|error| Failed::new(error.to_string()))?;
+    let links: Vec<String> = config.links.iter().map(|link| link.name.to_string()).collect();
+    let master = config.master_key.open(&config.data_dir).map_err(|error| Failed::new(error.to_string()))?.copy();
+    let opened = forensics::read(&bytes, &master, &links);
+    let plain = Forms::of(keys).find(&bytes).len();
+    let (records, held) = live_records(load, i, &master, &Forms::of(keys))?;
+    let marks = opened.marks.values().map(std::collections::BTreeSet::len).max().unwrap_or(0);
+    let text = format!(
+        "{} MiB: {plain} keys in any form, {held} in records of now; {} intermediate key(s); {} data keys for {records} records; {marks} mark(s) a link",
+        bytes.len() >> 20,
+        opened.wraps.len(),
+        opened.data_keys.len()
+    );
+    if opened.wraps.is_empty() || opened.marks.is_empty() || opened.data_keys.is_empty() {
+        return Ok(Err(format!("the thief is blind: {text}")));
+    }
+    Ok(if plain == 0 && held == 0 && opened.data_keys.len() <= records && marks == 1 { Ok(text) } else { Err(text) })
+}
+
+/// How many records have a data key of their own, and how many consumed keys they hold, by opening a copy of
+/// the directory.
+fn live_records(load: &Load, i: usize, master: &SecretBytes, forms: &Forms) -> Result<(usize, usize), Failed> {
+    let data = load.cluster.daemons[i].data_dir();
+    let opened = data.with_file_name("data-opened");
+    remove(&opened)?;
+    copy(&data, &opened)?;
+    let store =
+        qkdd::store::data_dir::DataDir::open(&opened, master).map_err(|error| Failed::new(error.to_string()))?;
+    let (mut records, mut held) = (0, 0);
+    for table in [Table::Pools, Table::Transfers] {
+        let all = store.store.load(table).map_err(|error| Failed::new(error.to_string()))?;
+        records += all.len();
+        held += all.iter().map(|(_, record)| forms.find(record.expose()).len()).sum::<usize>();
+    }
+    drop(store);
+    remove(&opened)?;
+    Ok((records, held))
+}
+
+fn caught(seen: Result<String, String>) -> Result<String, String> {
+    match seen {
+        Err(text) => Ok(format!("caught: {text}")),
+        Ok(text) => Err(format!("copies of the key files opened nothing: {text}")),
+    }
+}
