@@ -15,7 +15,7 @@ use qkd_proto::topology::{Member, Roster, RosterLink};
 use qkdd::config::Config;
 use qkdd::hardening::fence::{Fenced, enter};
 use qkdd::hardening::{Wanted, syscalls};
-use qkdd::store::audit::report::{last, verify};
+use qkdd::store::audit::report::{Verdict, last, verify};
 use qkdd::store::data_dir::DataDir;
 use rcgen::{CertificateParams, KeyPair};
 
@@ -157,13 +157,14 @@ fn events(home: &Home) -> Vec<String> {
     lines.iter().map(|line| line["event"].as_str().unwrap_or_default().to_owned()).collect()
 }
 
-fn is_whole(home: &Home) -> bool {
-    verify(&home.path("data"), Some(&SecretBytes::new(vec![3; 32]))).expect("a log").whole
+fn log_of(home: &Home) -> Verdict {
+    verify(&home.path("data"), Some(&SecretBytes::new(vec![3; 32]))).expect("a log")
 }
 
 #[test]
 fn the_walls_stand_while_it_serves() {
-    let home = Home::new("[hardening]\nlandlock = \"require\"\nseccomp = \"require\"\nmemory = \"require\"\n");
+    let walls = "[hardening]\nlandlock = \"require\"\nseccomp = \"require\"\nmemory = \"require\"\n";
+    let home = Home::new(&format!("{walls}[audit]\nfile_size = \"4KiB\"\nfiles = 2\n"));
     let daemon = home.start();
     let status = daemon.proc("status");
     let field = |name: &str| {
@@ -183,8 +184,16 @@ fn the_walls_stand_while_it_serves() {
     let owner = fs::metadata(format!("/proc/{}/environ", daemon.child.id())).expect("a file").uid();
     assert_eq!(owner, 0);
     assert!(daemon.told().contains("landlock=enforced"), "{}", daemon.told());
+    // Behind them the audit log begins new files and drops old ones.
+    let began = Instant::now();
+    while log_of(&home).first_seq <= Some(1) {
+        assert!(daemon.ask("POST", "/v1/lock", "{}").starts_with("HTTP/1.1 200"));
+        assert!(daemon.ask("POST", "/v1/unlock", "{}").starts_with("HTTP/1.1 200"));
+        assert!(began.elapsed() < WAIT, "{}", daemon.told());
+    }
     daemon.stop();
-    assert!(is_whole(&home));
+    let verdict = log_of(&home);
+    assert!(verdict.whole && verdict.files == 3, "{verdict:?}");
 }
 
 /// A Landlock domain holds for the thread that enters it, so that this test can look from within.
@@ -271,7 +280,7 @@ fn is_destroyed(home: &Home, daemon: &mut Daemon, reason: &str) {
     let mut left: Vec<String> = names.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     left.sort();
     assert_eq!(left, ["ZEROIZED", "audit.head", "audit.log", "lock"]);
-    assert!(is_whole(home) && events(home).last().is_some_and(|event| event == "zeroized"), "{:?}", events(home));
+    assert!(log_of(home).whole && events(home).last().is_some_and(|event| event == "zeroized"), "{:?}", events(home));
     let again = home.ended("--config");
     let told = String::from_utf8_lossy(&again.stderr);
     assert!(again.status.code() == Some(ZEROIZED) && told.contains("was zeroized"), "{told}");

@@ -16,6 +16,9 @@ use super::walk::{Walk, log_files};
 /// Most lines that are shown.
 pub const SHOWN_LINES_MAX: usize = 100_000;
 
+/// How often a log is read that is another each time.
+const READS_MAX: usize = 10;
+
 /// What a look at the whole log found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Verdict {
@@ -58,13 +61,29 @@ pub struct Broken {
 /// If the files cannot be read.
 pub fn verify(dir: &Path, master: Option<&SecretBytes>) -> Result<Verdict, StoreError> {
     let key = master.map(AuditKey::new);
+    steady(dir, || verify_once(dir, key.as_ref()))
+}
+
+/// Reads again when the node has begun a new file meanwhile: the names that were read are others now.
+fn steady<T>(dir: &Path, mut read: impl FnMut() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    for _ in 1..READS_MAX {
+        let before = log_files(dir)?;
+        let found = read();
+        if log_files(dir)? == before {
+            return found;
+        }
+    }
+    read()
+}
+
+fn verify_once(dir: &Path, key: Option<&AuditKey>) -> Result<Verdict, StoreError> {
     // The head first: a node that runs only adds to the log meanwhile.
-    let head = Head::peek(&dir.join(HEAD), key.as_ref());
+    let head = Head::peek(&dir.join(HEAD), key);
     let files = log_files(dir)?;
     if files.is_empty() && head.is_none() {
         return Err(StoreError::Missing { path: dir.join(super::CURRENT) });
     }
-    let mut walk = Walk::strict(key.as_ref());
+    let mut walk = Walk::strict(key);
     for file in &files {
         walk.file(&file.path, 0, &mut |_| {})?;
     }
@@ -117,12 +136,17 @@ fn cut_at_an_end(walk: &Walk<'_>, head: Option<Chain>) -> Option<Broken> {
 /// # Errors
 /// If the files cannot be read.
 pub fn last(dir: &Path, count: usize) -> Result<Vec<serde_json::Value>, StoreError> {
+    let count = count.min(SHOWN_LINES_MAX);
+    steady(dir, || last_once(dir, count))
+}
+
+fn last_once(dir: &Path, count: usize) -> Result<Vec<serde_json::Value>, StoreError> {
     let mut kept = VecDeque::new();
     for file in log_files(dir)?.iter().rev() {
         let mut lines = VecDeque::new();
         Walk::forgiving(None).file(&file.path, 0, &mut |line| {
             lines.push_back(line.to_vec());
-            if lines.len() > count.min(SHOWN_LINES_MAX) - kept.len() {
+            if lines.len() > count - kept.len() {
                 lines.pop_front();
             }
         })?;
