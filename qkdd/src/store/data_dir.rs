@@ -226,7 +226,8 @@ impl DataDir {
         let (anchor, standing) = self.anchor(master, &parts);
         self.bump(&mut parts, reached)?;
         let NodeState { id, incarnation, generation, .. } = parts.state;
-        let store = DiskStore::new(AuditLog::open(&self.part("audit.log"))?, parts, anchor, self.part("ballast"), lock)?;
+        let store =
+            DiskStore::new(AuditLog::open(&self.part("audit.log"))?, parts, anchor, self.part("ballast"), lock)?;
         let sequence = store.sequence();
         Ok(OpenedData { id, incarnation, generation, sequence, standing, alarms, store: Box::new(store) })
     }
