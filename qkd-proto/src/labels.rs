@@ -69,6 +69,10 @@ pub mod derive {
     pub const STORE_SEAL: &str = "qkdd store seal v1";
     /// MAC of the mark file.
     pub const STORE_MARKS: &str = "qkdd store marks v1";
+    /// Tells a wrong passphrase of the master key.
+    pub const STORE_PASSPHRASE: &str = "qkdd store passphrase v1";
+    /// Authentication of the audit log and its head.
+    pub const STORE_AUDIT: &str = "qkdd store audit v1";
 }
 
 /// Public hashes (SHA-256 prefix, Poly1305 label) of distillation.

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands;
+use crate::commands::audit::AuditCommand;
 use crate::commands::fault::FaultCommand;
+use crate::commands::lock::{UnlockArgs, ZeroizeArgs};
 use crate::exit::{Exit, Failure};
 pub use crate::output::Output;
 
@@ -50,6 +52,15 @@ enum Command {
     /// Put faults on the emulated links of a node that allows it
     #[command(subcommand)]
     Fault(FaultCommand),
+    /// Stop the node from handing out keys
+    Lock,
+    /// Let a locked node hand out keys again
+    Unlock(UnlockArgs),
+    /// Destroy every pool, mark and key of the node, and end it
+    Zeroize(ZeroizeArgs),
+    /// Read the audit log of a node, running or not
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Handle the pools of a stopped node
     #[command(subcommand)]
     Pool(PoolCommand),
@@ -212,6 +223,10 @@ impl Cli {
             }
             Command::Pki(PkiCommand::IssueSae { id, dir }) => commands::net::issue_sae(&id, &dir, output),
             Command::Pool(PoolCommand::Reset { config, i_know }) => commands::pool::reset(&config, i_know, output),
+            Command::Lock => block_on(commands::lock::lock(&self.socket, output)),
+            Command::Unlock(args) => block_on(commands::lock::unlock(&self.socket, args, output)),
+            Command::Zeroize(args) => block_on(commands::lock::zeroize(&self.socket, args, output)),
+            Command::Audit(command) => commands::audit::run(command, output),
             Command::Fault(command) => block_on(commands::fault::run(&self.socket, command, output)),
             Command::Key(KeyCommand::Status { kme, slave }) => block_on(commands::key::status(&kme, &slave, output)),
             Command::Key(KeyCommand::Get { kme, show, slave, number, size }) => {

@@ -4,6 +4,7 @@
 pub mod cli;
 pub mod client;
 mod commands;
+mod daemon;
 mod exit;
 pub mod kme_client;
 pub mod model;

@@ -3,6 +3,7 @@
 //! Always: own results come before new work, and nothing here decides anything.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use qkd_proto::id::{CommitId, LinkId, RequestId};
@@ -19,6 +20,7 @@ use crate::api::handle::Question;
 use crate::device::{Device, DeviceCommand};
 use crate::fail_point::{self, Point};
 use crate::faults::Faults;
+use crate::guard::Guard;
 use crate::jobs::Jobs;
 use crate::network::{Network, NetworkEvent, NetworkEvents};
 use crate::pad_ledger::PadLedger;
@@ -70,6 +72,8 @@ pub struct Driver {
     pub devices: BTreeMap<LinkId, Device>,
     /// Faults by order of an operator.
     pub faults: Faults,
+    /// Keeps the master key.
+    pub guard: Arc<Guard>,
     /// Does the heavy work.
     pub jobs: Jobs,
     /// The test ledger, if there is one.
@@ -206,6 +210,17 @@ impl Driver {
             }
             Question::Explain(link, reply) => {
                 let _ = reply.send(self.node.explain(&link));
+            }
+            Question::Guard(reply) => {
+                let _ = reply.send(self.guard.clone());
+            }
+            Question::Lock(reply) => {
+                self.feed(Input::Lock);
+                let _ = reply.send(());
+            }
+            Question::Unlock(_, reply) => {
+                self.feed(Input::Unlock);
+                let _ = reply.send(());
             }
             Question::Key(id, reply) => {
                 let _ = reply.send(self.node.key(&id));

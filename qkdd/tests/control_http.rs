@@ -31,7 +31,7 @@ fn node(alarms: Vec<AlarmReply>) -> NodeHandle {
                     Some(_) => Ok(()),
                     None => Err("faults are off".into()),
                 })),
-                Question::Supply(..) => {}
+                _ => {}
             }
         }
     });

@@ -224,6 +224,8 @@ fn a_killed_process_leaves_what_it_said_was_durable() {
 #[derive(Debug, Clone)]
 enum Act {
     Commit(Vec<Change>),
+    Read(usize, Vec<u8>),
+    Settle,
     Reopen,
 }
 
@@ -232,8 +234,15 @@ fn act() -> impl Strategy<Value = Act> {
     let record = (0..TABLES.len(), 0..6u8, value);
     prop_oneof![
         6 => proptest::collection::vec(record, 0..12).prop_map(Act::Commit),
+        3 => (0..TABLES.len(), proptest::collection::vec(0..8u8, 0..10)).prop_map(|(table, links)| Act::Read(table, links)),
+        2 => Just(Act::Settle),
         1 => Just(Act::Reopen),
     ]
+}
+
+fn read(store: &dyn Store, table: Table, keys: &[Vec<u8>]) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+    let found = store.read(table, keys.to_vec()).unwrap().into_iter();
+    found.map(|(key, value)| (key, value.map(|value| value.expose().to_vec()))).collect()
 }
 
 fn at(change: &Change) -> (Table, Vec<u8>) {
@@ -270,6 +279,17 @@ proptest! {
                     store.as_mut().unwrap().commit(records_of(&changes)).unwrap();
                     memory.commit(records_of(&changes)).unwrap();
                     apply(&mut model, &changes);
+                }
+                Act::Read(table, links) => {
+                    let keys: Vec<_> = links.iter().map(|link| at(&(table, *link, None)).1).collect();
+                    let expected = keys.iter().map(|key| (key.clone(), model.get(&(TABLES[table], key.clone())).cloned()));
+                    let expected: Vec<_> = expected.collect();
+                    prop_assert_eq!(&read(&**store.as_ref().unwrap(), TABLES[table], &keys), &expected);
+                    prop_assert_eq!(&read(&memory, TABLES[table], &keys), &expected);
+                }
+                Act::Settle => {
+                    store.as_mut().unwrap().settle().unwrap();
+                    memory.settle().unwrap();
                 }
                 Act::Reopen => {
                     drop(store.take());

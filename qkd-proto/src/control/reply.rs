@@ -28,6 +28,9 @@ pub struct StatusReply {
     pub saes: Vec<String>,
     /// End-to-end keys that wait for an application.
     pub keys_waiting: u64,
+    /// Whether an operator has locked the node.
+    #[serde(default)]
+    pub locked: bool,
     /// Open alarms.
     pub alarms: Vec<AlarmReply>,
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::optics::eavesdropper::{Attack, Burst, Drift};
 use crate::optics::model::{LinkModel, ModelError};
@@ -20,6 +21,23 @@ pub struct FaultRequest {
     pub fault: Option<InjectedFault>,
     /// Seconds until it ends by itself; none: when it is taken off.
     pub seconds: Option<u32>,
+}
+
+/// Unlocks a node.
+#[derive(Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
+#[serde(deny_unknown_fields)]
+pub struct UnlockRequest {
+    /// The passphrase of the master key, or the 64 hex digits of its file; none where none is needed.
+    #[serde(default)]
+    pub secret: Option<String>,
+}
+
+/// Destroys the state of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ZeroizeRequest {
+    /// Says that this is meant.
+    pub i_know: bool,
 }
 
 /// A fault of the emulated physics.

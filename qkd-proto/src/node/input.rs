@@ -41,6 +41,10 @@ pub enum Input {
     Supply(RequestId, SupplyRequest),
     /// The process shall end: the last commits follow, and nothing else.
     Stop,
+    /// An operator locks the node.
+    Lock,
+    /// An operator who may do so unlocks it.
+    Unlock,
     /// The deadline of [`Node::deadline`](super::Node::deadline) has come.
     Timer,
 }

@@ -16,6 +16,7 @@ pub mod input;
 mod letters;
 mod link;
 mod link_session;
+mod lock;
 pub mod message;
 mod origin;
 mod outbox;
@@ -85,6 +86,7 @@ pub struct Node {
     /// Finished transfers whose keys no request claims.
     unclaimed: BTreeSet<TransferId>,
     delivery_poisoned: bool,
+    locked: bool,
     last_delivery: Option<CommitId>,
     witness: Witness,
     stopping: bool,
@@ -117,6 +119,8 @@ impl Node {
             Input::Faults(link, faults) => self.faults(&link, faults),
             Input::Supply(request, question) => self.supply(request, question),
             Input::Stop => self.stop(),
+            Input::Lock => self.lock(),
+            Input::Unlock => self.unlock(),
             Input::Timer => {}
         }
         while let Some(timer) = self.timers.take_due(self.now.moment) {

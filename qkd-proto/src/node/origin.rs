@@ -50,6 +50,7 @@ impl Node {
     /// The session to `target`, if it is ready; else it is offered.
     pub(super) fn ready_session(&mut self, target: &NodeId) -> Option<SessionId> {
         match self.out_sessions.get(target) {
+            _ if self.locked => None,
             Some(OutSession::Ready(session, made)) if self.now.moment.since(*made) < SESSION_LIFE => Some(session.id()),
             Some(OutSession::Offered { .. }) => None,
             _ => {

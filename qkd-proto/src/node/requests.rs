@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Node;
 use super::effect::Action;
+use super::lock::LOCKED;
 use super::origin::TransferPlan;
 use super::timers::Timer;
 use crate::entropy::draw;
@@ -61,6 +62,7 @@ impl Node {
     pub(super) fn supply(&mut self, id: RequestId, request: SupplyRequest) {
         let answer = match request {
             _ if self.delivery_poisoned => Err(Refusal::Unavailable("the key ledger cannot be written".into())),
+            _ if self.locked => Err(Refusal::Unavailable(LOCKED.into())),
             SupplyRequest::Status { caller, slave } => self.supply_status(&caller, &slave).map(Some),
             SupplyRequest::EncKeys { caller, slave, number, size, additional } => {
                 self.enc_keys(id, caller, slave, number, size, &additional).map(|()| None)

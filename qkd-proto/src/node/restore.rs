@@ -93,6 +93,7 @@ impl Node {
             last_look_up: None,
             unclaimed: BTreeSet::new(),
             delivery_poisoned: false,
+            locked: false,
             last_delivery: None,
             witness,
             stopping: false,

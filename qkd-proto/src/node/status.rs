@@ -29,6 +29,7 @@ impl Node {
             nodes_known: self.adverts.nodes().map(ToString::to_string).collect(),
             saes: self.settings.saes.iter().map(ToString::to_string).collect(),
             keys_waiting: self.keys_waiting(),
+            locked: self.locked,
             alarms: self.alarms.values().cloned().collect(),
         }
     }

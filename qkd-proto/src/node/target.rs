@@ -25,6 +25,9 @@ const OPEN_PER_ORIGIN_MAX: usize = 256;
 
 impl Node {
     pub(super) fn session_offered(&mut self, from: &NodeId, session: SessionId, offer: &HybridOffer) {
+        if self.locked {
+            return;
+        }
         let known = self.in_sessions.entry(from.clone()).or_default();
         if let Some((_, _, answer)) = known.iter().find(|(id, ..)| *id == session) {
             // The first answer was lost. Another one would make another secret.
@@ -58,7 +61,11 @@ impl Node {
     /// The bits of a transfer are here.
     pub(super) fn arrived(&mut self, header: TransferHeader, bits: SecretBytes) {
         let (id, origin, session) = (header.transfer, header.origin.clone(), header.session);
-        if self.transfers.contains_key(&id) || self.delivery_poisoned || self.transfers.len() >= TRANSFERS_MAX {
+        if self.transfers.contains_key(&id)
+            || self.delivery_poisoned
+            || self.locked
+            || self.transfers.len() >= TRANSFERS_MAX
+        {
             return;
         }
         let open = |transfer: &&Transfer| transfer.peer() == &origin && transfer.state() == TransferState::Pending;

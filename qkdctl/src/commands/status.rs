@@ -23,6 +23,9 @@ pub(crate) async fn status(socket: &Path, output: Output) -> Result<Exit, Failur
         status.saes.join(" "),
         status.keys_waiting,
     );
+    if status.locked {
+        text.push_str("LOCKED   no key is handed out until qkdctl unlock\n\n");
+    }
     text.push_str(&link_table(&status.links));
     for alarm in &status.alarms {
         text.push_str(&format!("\nALARM    {} {}: {}", alarm.code, alarm.about, alarm.text));

@@ -26,6 +26,11 @@ pub(crate) struct Network {
 
 impl Network {
     pub(crate) fn start(topology: &str) -> Self {
+        Self::start_with(topology, "")
+    }
+
+    /// Likewise, with more lines at the end of every node's configuration.
+    pub(crate) fn start_with(topology: &str, more: &str) -> Self {
         let topology = Topology::parse(topology).expect("a topology");
         let folder = tempfile::Builder::new().prefix("q").tempdir().expect("a folder");
         let dir = folder.path().join("net");
@@ -33,6 +38,10 @@ impl Network {
         let test: toml::Table = "i_know = true\nfaults = true".parse().expect("TOML");
         let options = RenderOptions { ports, insecure_test: Some(test), ..RenderOptions::default() };
         let net = render(&topology, &dir, options).expect("a network");
+        for node in net.nodes.iter().filter(|_| !more.is_empty()) {
+            let text = std::fs::read_to_string(&node.config).expect("a configuration");
+            std::fs::write(&node.config, format!("{text}\n{more}")).expect("a configuration");
+        }
         let stop = CancellationToken::new();
         let start = |path: &PathBuf| {
             let config = Config::load(path).unwrap_or_else(|faults| panic!("{faults}"));

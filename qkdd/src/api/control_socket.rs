@@ -10,8 +10,11 @@ use std::time::Duration;
 use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
 use qkd_proto::control::reply::{ErrorReply, SCHEMA};
+use qkd_proto::control::request::{UnlockRequest, ZeroizeRequest};
 use qkd_proto::id::{KeyId, LinkId};
+use qkd_proto::secret::SecretBytes;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
@@ -116,13 +119,12 @@ async fn serve(stream: UnixStream, node: NodeHandle, stop: CancellationToken) {
 }
 
 async fn answer(node: NodeHandle, request: Request<Incoming>) -> Reply {
-    if request.method() == Method::POST && request.uri().path() == "/v1/faults" {
-        return fault(&node, request)
-            .await
-            .unwrap_or_else(|busy| error(StatusCode::SERVICE_UNAVAILABLE, &busy.to_string()));
+    if request.method() == Method::POST {
+        let done = order(&node, request).await;
+        return done.unwrap_or_else(|busy| error(StatusCode::SERVICE_UNAVAILABLE, &busy.to_string()));
     }
     if request.method() != Method::GET {
-        return error(StatusCode::METHOD_NOT_ALLOWED, "no such method here: use GET, or POST for /v1/faults");
+        return error(StatusCode::METHOD_NOT_ALLOWED, "no such method here: use GET, or POST for orders");
     }
     let path = request.uri().path();
     let answered = match path {
@@ -168,20 +170,44 @@ async fn explain(node: &NodeHandle, link: &str) -> Result<Reply, NodeBusy> {
     ))
 }
 
-/// Puts a fault on a link, or takes it off.
-async fn fault(node: &NodeHandle, request: Request<Incoming>) -> Result<Reply, NodeBusy> {
-    let order = match http::read_body(request.into_body(), &Limits::default()).await {
-        Ok(text) => serde_json::from_slice(&text).map_err(|fault| format!("the order is not understood: {fault}")),
-        Err(fault) => Err(fault.to_string()),
+/// Does what an operator orders: a fault, a lock, or the end of the state.
+async fn order(node: &NodeHandle, request: Request<Incoming>) -> Result<Reply, NodeBusy> {
+    let path = request.uri().path().to_owned();
+    let text = match http::read_body(request.into_body(), &Limits::default()).await {
+        Ok(text) => text,
+        Err(fault) => return Ok(error(StatusCode::BAD_REQUEST, &fault.to_string())),
     };
-    let order = match order {
-        Ok(order) => order,
-        Err(text) => return Ok(error(StatusCode::BAD_REQUEST, &text)),
+    let done = match path.as_str() {
+        "/v1/faults" => match understood(&text) {
+            Ok(order) => node.fault(order).await?,
+            Err(text) => Err(text),
+        },
+        "/v1/lock" => node.lock().await.map(Ok)?,
+        "/v1/unlock" => match understood::<UnlockRequest>(&text) {
+            Ok(order) => {
+                let secret = order.secret.as_ref().map(|secret| SecretBytes::copy_of(secret.as_bytes()));
+                node.unlock(secret).await?
+            }
+            Err(text) => Err(text),
+        },
+        "/v1/zeroize" => match understood::<ZeroizeRequest>(&text) {
+            Ok(ZeroizeRequest { i_know: true }) => node.zeroize("by order of an operator").await.map(Ok)?,
+            Ok(_) => Err("zeroize destroys every key of this node: add i_know".into()),
+            Err(text) => Err(text),
+        },
+        _ => {
+            let text = "no such order: use GET, or POST to /v1/faults, /v1/lock, /v1/unlock or /v1/zeroize";
+            return Ok(error(StatusCode::METHOD_NOT_ALLOWED, text));
+        }
     };
-    Ok(match node.fault(order).await? {
+    Ok(match done {
         Ok(()) => body(StatusCode::OK, &json!({"schema": SCHEMA, "done": true})),
         Err(text) => error(StatusCode::BAD_REQUEST, &text),
     })
+}
+
+fn understood<T: DeserializeOwned>(text: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(text).map_err(|fault| format!("the order is not understood: {fault}"))
 }
 
 /// Healthy is a node that answers and has no open alarm.

@@ -1,14 +1,18 @@
 //! The way to the node for every socket. In: questions. Out: answers, or that the node is busy.
 //! Always: the queue is bounded, and a question that was queued is answered even if its asker left.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use qkd_proto::control::block_record::BlockRecord;
 use qkd_proto::control::reply::{KeyReply, LinkReply, StatusReply};
 use qkd_proto::control::request::FaultRequest;
 use qkd_proto::id::{KeyId, LinkId};
+use qkd_proto::secret::SecretBytes;
 use qkd_proto::supply::message::{Refusal, SupplyAnswer, SupplyRequest};
 use tokio::sync::{mpsc, oneshot};
+
+use crate::guard::{Guard, Permit};
 
 /// Longest wait for an answer; arnika and others give up after 10 s.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(20);
@@ -26,6 +30,12 @@ pub enum Question {
     Explain(LinkId, oneshot::Sender<Option<BlockRecord>>),
     /// An operator puts a fault on a link; the answer says why not.
     Fault(FaultRequest, oneshot::Sender<Result<(), String>>),
+    /// Who decides whether the node may be unlocked.
+    Guard(oneshot::Sender<Arc<Guard>>),
+    /// An operator locks the node.
+    Lock(oneshot::Sender<()>),
+    /// An operator who may do so unlocks it.
+    Unlock(Permit, oneshot::Sender<()>),
 }
 
 /// The node has no room for the question, or did not answer.
@@ -88,6 +98,35 @@ impl NodeHandle {
     /// If the node is busy; inside, if it refuses.
     pub async fn fault(&self, request: FaultRequest) -> Result<Result<(), String>, NodeBusy> {
         self.ask(|reply| Question::Fault(request, reply)).await
+    }
+
+    /// Locks the node.
+    ///
+    /// # Errors
+    /// If the node is busy.
+    pub async fn lock(&self) -> Result<(), NodeBusy> {
+        self.ask(Question::Lock).await
+    }
+
+    /// Unlocks the node for who may: with the passphrase, where there is one.
+    ///
+    /// # Errors
+    /// If the node is busy; inside, if the secret is wrong or missing.
+    pub async fn unlock(&self, secret: Option<SecretBytes>) -> Result<Result<(), String>, NodeBusy> {
+        let guard = self.ask(Question::Guard).await?;
+        let asked = tokio::task::spawn_blocking(move || guard.permit(secret.as_ref())).await;
+        match asked.map_err(|_| NodeBusy)? {
+            Ok(permit) => self.ask(|reply| Question::Unlock(permit, reply)).await.map(Ok),
+            Err(text) => Ok(Err(text)),
+        }
+    }
+
+    /// Orders that the node destroys its state and ends.
+    ///
+    /// # Errors
+    /// If the node is busy.
+    pub async fn zeroize(&self, reason: &str) -> Result<(), NodeBusy> {
+        self.ask(Question::Guard).await.map(|guard| guard.zeroize.give(reason))
     }
 
     async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Question) -> Result<T, NodeBusy> {

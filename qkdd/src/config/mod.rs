@@ -2,9 +2,12 @@
 //! or every fault with its line. Always: paths are absolute or relative to the file's folder, secret
 //! files are private, and what start-up and `--check-config` accept is the same.
 
+mod audit;
 mod device;
 mod distillation;
 mod fault;
+mod guard;
+mod hardening;
 mod link;
 mod module;
 mod read;
@@ -21,7 +24,11 @@ use qkd_proto::id::{NodeId, SaeId};
 use qkd_proto::secret::SecretBytes;
 use qkd_proto::topology::Roster;
 
+use crate::hardening::HardeningSettings;
+use crate::store::audit::AuditLimits;
+use crate::store::master_key::MasterKeySource;
 use crate::store::options::{AnchorDir, Profile};
+use crate::tamper::TamperSettings;
 
 pub use device::DeviceSettings;
 pub use fault::{ConfigFaults, Fault};
@@ -42,12 +49,18 @@ pub struct Config {
     pub roster: Roster,
     /// Seed of this node's identity key.
     pub identity_key: SecretBytes,
-    /// Key over everything on disk.
-    pub master_key: SecretBytes,
+    /// Where the key over everything on disk is.
+    pub master_key: MasterKeySource,
+    /// What counts as tampering.
+    pub tamper: TamperSettings,
+    /// The walls around the process.
+    pub hardening: HardeningSettings,
     /// Where the state lies.
     pub data_dir: PathBuf,
     /// How the state is kept.
     pub store: StoreSettings,
+    /// How much of the audit log is kept.
+    pub audit: AuditLimits,
     /// Where the overlay listens.
     pub overlay_listen: SocketAddr,
     /// The key socket.

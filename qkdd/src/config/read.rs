@@ -12,7 +12,10 @@ use qkd_proto::secret::SecretBytes;
 use qkd_proto::topology::{ROSTER_BYTES_MAX, Roster};
 use toml::de::DeTable;
 
+use super::audit::read_audit;
 use super::fault::FaultList;
+use super::guard;
+use super::hardening::{check_unwritable, read_hardening};
 use super::secret_file::{FILE_BYTES_MAX, check_private, hex_bytes, read_secret};
 use super::section::{Section, line_at};
 use super::{
@@ -39,6 +42,9 @@ pub(super) fn load(path: &Path) -> Result<Config, ConfigFaults> {
             return faults.finish(path, None);
         }
     };
+    if let Err(text) = check_unwritable(path) {
+        faults.add(None, text);
+    }
     let config = read_text(path, &text, &faults);
     faults.finish(path, config)
 }
@@ -84,9 +90,14 @@ impl Reader<'_> {
         let network_key = self.network_key(root);
         let roster = self.roster(root, network_key.as_ref());
         let identity_key = self.secret(root, "identity_key", &self.path_or(root, "identity_key", "identity.key"));
-        let master_key = self.secret(root, "master_key", &self.path_or(root, "master_key", "master.key"));
+        let kept = root.section("store");
+        let master_key = guard::read_master_key(self, root, &kept);
+        let tamper = guard::read_tamper(self, root);
+        let hardening = read_hardening(root);
         let data_dir = self.path_or(root, "data_dir", "data");
-        let store = store::read(self, root);
+        let store = store::read(self, &kept);
+        kept.finish();
+        let audit = read_audit(root);
         let overlay_listen = read_overlay(root);
         let supply = self.supply(root);
         let control_socket = self.control_socket(root);
@@ -105,8 +116,11 @@ impl Reader<'_> {
             roster: roster?,
             identity_key: identity_key?,
             master_key: master_key?,
+            tamper,
+            hardening,
             data_dir,
             store,
+            audit,
             overlay_listen: overlay_listen?,
             supply: supply?,
             control_socket: control_socket?,
@@ -178,6 +192,9 @@ impl Reader<'_> {
         let control = root.section("control");
         let socket = self.path_or(&control, "socket", "qkdd.sock");
         control.finish();
+        if let Some(Err(text)) = socket.parent().map(check_unwritable) {
+            control.fault("socket", format!("lies where others could replace it: {text}"));
+        }
         let length = socket.as_os_str().len();
         if length > SOCKET_PATH_BYTES_MAX {
             let shown = socket.display();

@@ -6,8 +6,8 @@ use super::StoreSettings;
 use super::read::Reader;
 use super::section::Section;
 
-pub(super) fn read(reader: &Reader<'_>, root: &Section<'_>) -> StoreSettings {
-    let store = root.section("store");
+/// Reads what is about the state; the source of the master key stands in the same table.
+pub(super) fn read(reader: &Reader<'_>, store: &Section<'_>) -> StoreSettings {
     let anchor_dir = match store.text("anchor_dir") {
         None => AnchorDir::Usual,
         Some("none") => AnchorDir::Nowhere,
@@ -22,6 +22,5 @@ pub(super) fn read(reader: &Reader<'_>, root: &Section<'_>) -> StoreSettings {
         }
     };
     let strict = store.flag("strict").unwrap_or(false);
-    store.finish();
     StoreSettings { anchor_dir, profile, strict }
 }

@@ -55,7 +55,7 @@ pub enum DataDirError {
         path: PathBuf,
     },
     /// Not a master key.
-    #[error("the master key {} does not have {MASTER_KEY_BYTES} bytes: restore it, or render the node anew", path.display())]
+    #[error("the master key {} holds neither 64 hex digits nor {MASTER_KEY_BYTES} bytes: restore it, or render the node anew", path.display())]
     MasterKeyLength {
         /// Its file.
         path: PathBuf,
@@ -226,8 +226,8 @@ impl DataDir {
         let (anchor, standing) = self.anchor(master, &parts);
         self.bump(&mut parts, reached)?;
         let NodeState { id, incarnation, generation, .. } = parts.state;
-        let store =
-            DiskStore::new(AuditLog::open(&self.part("audit.log"))?, parts, anchor, self.part("ballast"), lock)?;
+        let audit = AuditLog::open(&self.root, master, self.options.audit)?;
+        let store = DiskStore::new(audit, parts, anchor, self.part("ballast"), lock)?;
         let sequence = store.sequence();
         Ok(OpenedData { id, incarnation, generation, sequence, standing, alarms, store: Box::new(store) })
     }
@@ -238,7 +238,7 @@ impl DataDir {
         state.incarnation = Incarnation(state.incarnation.0.saturating_add(1));
         state_file.write(&state)?;
         let NodeState { id, incarnation, generation, .. } = state;
-        let store = EphemeralStore::new(AuditLog::open(&self.part("audit.log"))?, generation, lock);
+        let store = EphemeralStore::new(AuditLog::open(&self.root, master, self.options.audit)?, generation, lock);
         let (sequence, standing) = (store.sequence(), Standing::Unconfirmed);
         let alarms = Vec::new();
         Ok(OpenedData { id, incarnation, generation, sequence, standing, alarms, store: Box::new(store) })
@@ -300,7 +300,7 @@ impl DataDir {
         if parts.shred.keys().next.is_some() {
             rotation::renew(parts, &mut |_| Ok(()))?;
         } else {
-            parts.marks.write_under(parts.shred.keys().clone())?;
+            parts.marks.settle()?;
             parts.tables.ring().remove_other()?;
         }
         parts.tables.settle()?;

@@ -143,8 +143,9 @@ impl Marks {
     /// Ends removals that a kill interrupted.
     pub(super) fn sweep(&self) -> Result<(), StoreError> {
         let names = files::names(&self.dir)?;
-        let gone = names.iter().map(|name| self.dir.join(name)).filter(|path| path.extension() == Some(GONE.as_ref()));
-        gone.map(|path| files::shred_file(&path)).collect()
+        let mut gone =
+            names.iter().map(|name| self.dir.join(name)).filter(|path| path.extension() == Some(GONE.as_ref()));
+        gone.try_for_each(|path| files::shred_file(&path))
     }
 
     /// One link's mark, read from the disk.

@@ -21,7 +21,9 @@ mod files;
 mod filesystem;
 mod first_open;
 pub mod fresh;
+pub mod locked;
 pub mod marks;
+pub mod master_key;
 pub mod memory_store;
 mod migrate;
 mod node_state;
@@ -35,6 +37,7 @@ mod slots;
 mod tables;
 mod vault;
 mod wrap;
+pub mod zeroize;
 
 use qkd_proto::id::StoreSequence;
 use qkd_proto::node::effect::{Record, Table};

@@ -3,6 +3,8 @@
 
 use std::path::PathBuf;
 
+use super::audit::AuditLimits;
+
 /// What of a node's state outlives the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Profile {
@@ -44,4 +46,6 @@ pub struct StoreOptions {
     pub profile: Profile,
     /// Whether a file system that keeps what is overwritten is refused.
     pub strict: bool,
+    /// How much of the audit log is kept.
+    pub audit: AuditLimits,
 }

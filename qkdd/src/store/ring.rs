@@ -119,16 +119,29 @@ impl Ring {
         true
     }
 
-    /// Wraps a data key into a free slot. It is durable after the next [`Ring::sync`].
-    pub(super) fn put(&mut self, key: &SecretBytes) -> Result<u32, StoreError> {
-        if self.free.is_empty() {
+    /// Sees to it that so many keys have room, or refuses.
+    pub(super) fn make_room(&mut self, keys: usize) -> Result<(), StoreError> {
+        if self.free.len() < keys && !self.spent.is_empty() {
             self.settle()?;
         }
-        if self.free.is_empty() {
+        let room = (SLOTS_MAX - self.slots) as usize;
+        if self.free.len() + room < keys {
+            return Err(self.full());
+        }
+        while self.free.len() < keys {
             self.grow()?;
         }
-        let slot = self.free.pop().ok_or_else(|| StoreError::Full { path: self.path.clone(), limit: SLOTS_MAX })?;
-        self.write(slot, &self.wrap(&self.key, slot, key))?;
+        Ok(())
+    }
+
+    fn full(&self) -> StoreError {
+        StoreError::Full { path: self.path.clone(), limit: SLOTS_MAX }
+    }
+
+    /// Wraps a data key into a free slot. It is durable after the next [`Ring::sync`].
+    pub(super) fn put(&mut self, key: &SecretBytes) -> Result<u32, StoreError> {
+        let slot = self.free.pop().ok_or_else(|| self.full())?;
+        self.write(slot, &self.wrap(slot, key))?;
         Ok(slot)
     }
 
@@ -179,22 +192,35 @@ impl Ring {
         let (path, file) = create_file(&self.dir, &next)?;
         let mut copy = Self::new(&self.dir, path, file, self.id, next);
         let mut idle = vec![false; self.slots as usize];
-        for &slot in self.free.iter().chain(&self.spent) {
+        for &slot in [0].iter().chain(&self.free).chain(&self.spent) {
             idle[slot as usize] = true;
         }
-        let last = (1..self.slots).rev().find(|&slot| !idle[slot as usize]).unwrap_or(0);
-        while copy.slots <= last {
+        let used = self.slots - idle.iter().rev().take_while(|idle| **idle).count() as u32;
+        while copy.slots < used.max(1) {
             copy.grow()?;
         }
-        for slot in (1..=last).filter(|&slot| !idle[slot as usize]) {
-            let lost = || StoreError::Damaged { path: self.path.clone(), reason: format!("slot {slot} does not open") };
-            let key = self.get(slot)?.ok_or_else(lost)?;
-            copy.write(slot, &copy.wrap(&copy.key, slot, &key))?;
+        for from in (0..used).step_by(CHUNK_SLOTS as usize) {
+            let idle = &idle[from as usize..(from + CHUNK_SLOTS) as usize];
+            copy.write(from, &self.rewrap(from, idle, &copy)?)?;
         }
         copy.free.retain(|&slot| idle.get(slot as usize).is_none_or(|idle| *idle));
         copy.sync()?;
         files::sync_dir(&self.dir)?;
         Ok(copy)
+    }
+
+    /// A chunk of the copy: what is not idle, under its key.
+    fn rewrap(&self, from: u32, idle: &[bool], copy: &Self) -> Result<Vec<u8>, StoreError> {
+        let mut old = vec![0; CHUNK_BYTES];
+        self.file.read_exact_at(&mut old, offset(from)).map_err(StoreError::io("read", &self.path))?;
+        let mut new = copy.fresh_chunk(from);
+        let slots = old.chunks_exact(SLOT_BYTES).zip(new.chunks_exact_mut(SLOT_BYTES)).zip(from..).zip(idle);
+        for (((old, new), slot), _) in slots.filter(|(_, idle)| !**idle) {
+            let lost = || StoreError::Damaged { path: self.path.clone(), reason: format!("slot {slot} does not open") };
+            let key = self.key.open(&about(self.id, slot), &old[..WRAPPED_BYTES]).ok_or_else(lost)?;
+            new.copy_from_slice(&copy.wrap(slot, &key));
+        }
+        Ok(new)
     }
 
     /// Where it lies.
@@ -220,14 +246,19 @@ impl Ring {
         if from >= SLOTS_MAX {
             return Ok(());
         }
+        self.write(from, &self.fresh_chunk(from))?;
+        self.slots = from + CHUNK_SLOTS;
+        self.free.extend((from.max(1)..self.slots).rev());
+        Ok(())
+    }
+
+    /// Free slots, after the head in the first chunk.
+    fn fresh_chunk(&self, from: u32) -> Vec<u8> {
         let mut chunk = noise(CHUNK_BYTES);
         if from == 0 {
             chunk[..SLOT_BYTES].copy_from_slice(&head_of(self.id, &self.key));
         }
-        self.write(from, &chunk)?;
-        self.slots = from + CHUNK_SLOTS;
-        self.free.extend((from.max(1)..self.slots).rev());
-        Ok(())
+        chunk
     }
 
     fn write(&mut self, slot: u32, bytes: &[u8]) -> Result<(), StoreError> {
@@ -244,8 +275,8 @@ impl Ring {
         if self.broken { Err(StoreError::Broken { path: self.path.clone() }) } else { Ok(()) }
     }
 
-    fn wrap(&self, under: &WrapKey, slot: u32, key: &SecretBytes) -> Vec<u8> {
-        let mut bytes = under.seal(&about(self.id, slot), key);
+    fn wrap(&self, slot: u32, key: &SecretBytes) -> Vec<u8> {
+        let mut bytes = self.key.seal(&about(self.id, slot), key);
         bytes.resize(SLOT_BYTES, 0);
         bytes
     }

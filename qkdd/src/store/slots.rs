@@ -201,6 +201,8 @@ impl SlotFile {
         let mut file = Self::open_file(path, magic)?;
         let (newest, slot) = file.read(key)?;
         file.newest = newest;
+        // What a kill left in the other slot, and maybe unsynced here.
+        file.unsettled = Some(file.bytes(newest)?);
         Ok((file, slot))
     }
 
@@ -228,10 +230,14 @@ impl SlotFile {
     }
 
     fn read_slot(&self, key: &SlotKey, index: u64) -> Result<Option<Found>, StoreError> {
+        Ok(key.decode(self.magic, &self.name, &self.bytes(index)?))
+    }
+
+    fn bytes(&self, index: u64) -> Result<Zeroizing<Vec<u8>>, StoreError> {
         let mut bytes = Zeroizing::new(vec![0; SLOT_BYTES]);
         let at = index * SLOT_BYTES as u64;
         self.file.read_exact_at(&mut bytes, at).map_err(StoreError::io("read", &self.path))?;
-        Ok(key.decode(self.magic, &self.name, &bytes))
+        Ok(bytes)
     }
 
     fn damaged(&self, reason: String) -> StoreError {

@@ -164,6 +164,8 @@ impl Tables {
 
     /// Writes the changes in their order, and syncs them.
     pub(super) fn apply(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+        let written = changes.iter().filter(|change| change.plain.is_some());
+        self.vault.make_room(written.map(|change| change.key.as_slice()))?;
         let batches = changes.chunks(BATCH_OPERATIONS_MAX - 1).map(|changes| self.batch_of(changes));
         let batches = batches.collect::<Result<_, _>>();
         if batches.is_err() {

@@ -102,6 +102,12 @@ impl Vault {
         self.ring.keep(self.slots.values().copied())
     }
 
+    /// Sees to it that the records of these keys can be sealed, or refuses.
+    pub(super) fn make_room<'a>(&mut self, keys: impl Iterator<Item = &'a [u8]>) -> Result<(), StoreError> {
+        let count = keys.filter(|key| self.kind(key) == Kind::UnderDataKey).count();
+        self.ring.make_room(count)
+    }
+
     /// The value of a record.
     pub(super) fn seal(&mut self, space: &str, key: &[u8], plain: &SecretBytes) -> Result<Vec<u8>, StoreError> {
         match self.kind(key) {

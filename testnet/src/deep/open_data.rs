@@ -16,7 +16,8 @@ const TABLES: [Table; 4] = [Table::Pools, Table::Pads, Table::Marks, Table::Tran
 /// Prints generation, sequence, count and digest; what is refused goes to stderr.
 pub(crate) fn print(config: &Path) -> Result<bool, Failed> {
     let config = Config::load(config).map_err(|error| Failed::new(error.to_string()))?;
-    let opened = DataDir::open(&config.data_dir, &config.master_key).map_err(|error| Failed::new(error.to_string()))?;
+    let master = config.master_key.open(&config.data_dir).map_err(|error| Failed::new(error.to_string()))?.copy();
+    let opened = DataDir::open(&config.data_dir, &master).map_err(|error| Failed::new(error.to_string()))?;
     let (mut records, mut digest) = (0, [0; 32]);
     for table in TABLES {
         for (key, value) in opened.store.load(table).map_err(|error| Failed::new(error.to_string()))? {

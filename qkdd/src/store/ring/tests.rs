@@ -27,6 +27,7 @@ fn holds(ring: &Ring, slot: u32) -> Option<Vec<u8>> {
 #[test]
 fn a_key_is_there_until_it_is_given_back() {
     let (home, mut ring) = new();
+    ring.make_room(3000).unwrap();
     let slots: Vec<u32> = (0..3000u32).map(|i| ring.put(&key(i as u8)).unwrap()).collect();
     ring.sync().unwrap();
     assert!(slots.iter().collect::<BTreeSet<_>>().len() == 3000 && !slots.contains(&0));
@@ -40,6 +41,7 @@ fn a_key_is_there_until_it_is_given_back() {
     again.settle().unwrap();
     assert!(slots.iter().all(|&slot| holds(&again, slot).is_none()));
     let length = again.file.metadata().unwrap().len();
+    again.make_room(3000).unwrap();
     (0..3000).for_each(|_| assert!(again.put(&key(1)).is_ok()));
     assert_eq!(again.file.metadata().unwrap().len(), length);
 }
@@ -47,12 +49,13 @@ fn a_key_is_there_until_it_is_given_back() {
 #[test]
 fn a_copy_holds_what_the_ring_holds_under_its_own_key() {
     let (home, mut ring) = new();
+    ring.make_room(1500).unwrap();
     let slots: Vec<u32> = (0..1500u32).map(|i| ring.put(&key(i as u8)).unwrap()).collect();
     ring.give_back(slots[..1400].iter().copied());
     let next = Arc::new(WrapKey::new(2, key(8)));
     let mut copy = ring.copy_under(next.clone()).unwrap();
     assert!(slots.iter().enumerate().all(|(i, &slot)| holds(&copy, slot).is_some() == (i >= 1400)));
-    assert!(slots.iter().all(|&slot| ring.key.open(&about(ID, slot), &raw(&copy, slot)).is_none()));
+    assert!(slots[1400..].iter().all(|&slot| ring.key.open(&about(ID, slot), &raw(&copy, slot)).is_none()));
     let more: BTreeSet<u32> = (0..600).map(|_| copy.put(&key(7)).unwrap()).collect();
     assert!(more.len() == 600 && more.is_disjoint(&slots[1400..].iter().copied().collect()));
     copy.remove_other().unwrap();
@@ -70,8 +73,9 @@ fn raw(ring: &Ring, slot: u32) -> [u8; WRAPPED_BYTES] {
 #[test]
 fn a_full_ring_refuses() {
     let (_home, mut ring) = new();
-    (ring.slots, ring.free) = (SLOTS_MAX, Vec::new());
-    let error = ring.put(&key(1)).err().unwrap();
+    (ring.slots, ring.free) = (SLOTS_MAX, vec![5, 6]);
+    ring.make_room(2).unwrap();
+    let error = ring.make_room(3).err().unwrap();
     assert!(matches!(error, StoreError::Full { limit: SLOTS_MAX, .. }), "{error}");
     assert!(ring.get(0).unwrap().is_none() && ring.get(SLOTS_MAX).unwrap().is_none());
 }
