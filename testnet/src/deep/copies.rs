@@ -33,13 +33,18 @@ pub(super) struct Snapshot {
 impl Snapshot {
     /// Copies the directory as it is at one moment: a daemon that runs is held meanwhile.
     pub(super) fn take(daemon: &Daemon, name: &str) -> Result<Self, Failed> {
+        daemon.signal(Signal::STOP);
+        let done = Self::of_held(daemon, name);
+        daemon.signal(Signal::CONT);
+        done
+    }
+
+    /// Copies the directory of a daemon that is held, or does not run.
+    pub(super) fn of_held(daemon: &Daemon, name: &str) -> Result<Self, Failed> {
         let live = daemon.data_dir();
         let copied = live.with_file_name(format!("data-{name}"));
         remove(&copied)?;
-        daemon.signal(Signal::STOP);
-        let done = copy(&live, &copied);
-        daemon.signal(Signal::CONT);
-        done.map(|()| Self { live, copy: copied })
+        copy(&live, &copied).map(|()| Self { live, copy: copied })
     }
 
     /// Puts the whole directory back.

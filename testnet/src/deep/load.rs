@@ -1,13 +1,17 @@
 //! A network under load, for harnesses. In: a scenario. Out: running daemons, two SAEs that ask for keys
 //! all the time, and what they saw. Always: what was seen is judged at the end, whatever happened.
 
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use qkdctl::net::RenderOptions;
+use tempfile::TempDir;
 use tokio::task::{JoinHandle, JoinSet};
 
+use super::copies;
 use super::history::History;
 use crate::binaries;
 use crate::cluster::Cluster;
@@ -63,6 +67,8 @@ pub(super) struct Load {
     pub(super) bob: Arc<Sae>,
     shared: Arc<Shared>,
     clients: Vec<JoinHandle<()>>,
+    /// In memory: each node's anchor has a folder there.
+    anchors: Option<TempDir>,
 }
 
 impl Load {
@@ -76,7 +82,21 @@ impl Load {
         let dir = cluster.net_dir();
         let alice = Arc::new(Sae::open(&dir, scenario.initiator.id.as_str())?);
         let bob = Arc::new(Sae::open(&dir, scenario.target.id.as_str())?);
-        Ok(Self { cluster, alice, bob, shared: Arc::default(), clients: Vec::new() })
+        let anchors = place_anchors(&cluster)?;
+        Ok(Self { cluster, alice, bob, shared: Arc::default(), clients: Vec::new(), anchors })
+    }
+
+    /// The folder of a node's anchor; none where no folder is in memory.
+    pub(super) fn anchor_dir(&self, i: usize) -> Option<PathBuf> {
+        let name = &self.cluster.daemons[i].node.name;
+        self.anchors.as_ref().map(|dir| dir.path().join(name))
+    }
+
+    /// Forgets what a node's memory says of its disk, as a power cut does.
+    pub(super) fn forget_anchor(&self, i: usize) -> Result<(), Failed> {
+        let Some(dir) = self.anchor_dir(i) else { return Ok(()) };
+        copies::remove(&dir)?;
+        make_private(&dir)
     }
 
     /// Renders and starts the network, and waits for the first key.
@@ -230,6 +250,32 @@ impl Load {
         report.check(&format!("{label}: no pad byte twice"), check_pads(&self.cluster));
         Ok(())
     }
+}
+
+/// Gives every node a folder of its own in memory for its anchor, and tells it.
+fn place_anchors(cluster: &Cluster) -> Result<Option<TempDir>, Failed> {
+    let memory = Path::new("/dev/shm");
+    if !memory.is_dir() {
+        return Ok(None);
+    }
+    let mut made = tempfile::Builder::new();
+    made.prefix("qkdd-deep-").permissions(PermissionsExt::from_mode(0o711));
+    let dir = made.tempdir_in(memory).map_err(|error| Failed::file(memory, error))?;
+    for daemon in &cluster.daemons {
+        let own = dir.path().join(&daemon.node.name);
+        make_private(&own)?;
+        let config = &daemon.node.config;
+        let text = std::fs::read_to_string(config).map_err(|error| Failed::file(config, error))?;
+        let text = format!("{text}\n[store]\nanchor_dir = \"{}\"\n", own.display());
+        std::fs::write(config, text).map_err(|error| Failed::file(config, error))?;
+    }
+    Ok(Some(dir))
+}
+
+/// Makes a folder for its owner alone.
+pub(super) fn make_private(dir: &Path) -> Result<(), Failed> {
+    std::fs::create_dir_all(dir).map_err(|error| Failed::file(dir, error))?;
+    std::fs::set_permissions(dir, PermissionsExt::from_mode(0o700)).map_err(|error| Failed::file(dir, error))
 }
 
 /// Asks for keys until the end, each of which is fetched at the other end.

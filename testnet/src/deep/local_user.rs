@@ -34,6 +34,9 @@ pub(super) async fn run(report: &mut Report) -> Result<(), Failed> {
     let folder = folder_of(&load, 0);
     open_way(&load, &folder)?;
     shell(&format!("chown -R {OWNER}:{OWNER} '{}'", folder.display())).await?;
+    if let Some(anchors) = load.anchor_dir(0) {
+        shell(&format!("chown -R {OWNER}:{OWNER} '{}'", anchors.display())).await?;
+    }
     let mut through = as_user(OWNER);
     through.extend(["sh", "-c", "umask 000; exec \"$0\" \"$@\""].map(String::from));
     load.cluster.daemons[0].through = through;
@@ -43,6 +46,9 @@ pub(super) async fn run(report: &mut Report) -> Result<(), Failed> {
     report.check("T19 files after a start with umask 000", closed(&folder)?);
     for (name, command) in tries(&load, &folder)? {
         report.check(&format!("T19 nobody: {name}"), denied(&command).await?);
+    }
+    if let Some(anchors) = load.anchor_dir(0) {
+        report.check("T19 nobody: lists the anchor", denied(&format!("ls '{}'", anchors.display())).await?);
     }
     report.check("T19 planted: an open file is read", planted(&folder).await?);
     load.cluster.daemons[0].ask_to_stop();

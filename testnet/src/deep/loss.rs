@@ -2,12 +2,11 @@
 //! three rounds for each node. Out: how the node came back. Always: without its state a node refuses to
 //! start; one command lets it join again, and nothing is used or handed out twice.
 
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::copies::remove;
-use super::load::Load;
+use super::load::{Load, make_private};
 use super::{Plan, reset};
 use crate::error::Failed;
 use crate::report::Report;
@@ -82,11 +81,6 @@ async fn lose(load: &mut Load, i: usize, folder: bool) -> Result<Result<String, 
             Err(format!("fresh key: {fresh:?}; {again} keys handed out again; names the command: {says} ({words:?})"))
         }
     })
-}
-
-fn make_private(dir: &Path) -> Result<(), Failed> {
-    std::fs::create_dir_all(dir).map_err(|error| Failed::file(dir, error))?;
-    std::fs::set_permissions(dir, PermissionsExt::from_mode(0o700)).map_err(|error| Failed::file(dir, error))
 }
 
 /// The previous daemon's directory under the new one, and back: each opens it or refuses it in words.

@@ -72,6 +72,7 @@ impl Rig {
         for &i in &victims {
             self.load.cluster.daemons[i].kill().await?;
             let taken = self.mounts[i].power_on(kind, random)?;
+            self.load.forget_anchor(i)?;
             lost.push(format!("{} ({} open, {} B)", self.load.cluster.daemons[i].node.name, taken.open, taken.bytes));
         }
         let text = format!("{kind:?} survives at {} after {} ms", lost.join(", "), up.as_millis());

@@ -95,6 +95,12 @@ async fn play(case: Case, random: &mut SeededEntropy, label: &str, report: &mut 
     match case {
         Case::Whole => {
             snapshot.put_back()?;
+            // As after a boot: then only neighbours can tell.
+            let rebooted = random.below(2) == 0;
+            if rebooted {
+                load.forget_anchor(victim)?;
+            }
+            let text = format!("{text}, {} anchor", if rebooted { "without its" } else { "with its" });
             let back = noticed(&mut load, victim, &hoard, &before).await;
             report.check(label, back.map(|back| format!("{text}; {back}")));
         }
@@ -243,11 +249,16 @@ async fn alarms(load: &Load) -> BTreeSet<String> {
 async fn planted(report: &mut Report) -> Result<(), Failed> {
     let mut load = Load::start(&Scenario::line(3)?, &[]).await?;
     let hoard = load.hoard(HOARD).await;
-    let snapshots = hold_all(&load)?;
+    let anchors: Vec<_> = (0..3).filter_map(|i| load.anchor_dir(i)).collect();
+    let snapshots = hold_all(&load, &anchors)?;
     let fetched = load.fetch_each(&hoard).await;
     for (daemon, snapshot) in load.cluster.daemons.iter_mut().zip(&snapshots) {
         daemon.kill().await?;
         snapshot.put_back()?;
+    }
+    for anchor in &anchors {
+        super::copies::remove(anchor)?;
+        copy(&anchor.with_extension("copy"), anchor)?;
     }
     load.cluster.start().await?;
     let seen = again(&load, &hoard, fetched).await;
@@ -261,8 +272,11 @@ async fn planted(report: &mut Report) -> Result<(), Failed> {
     Ok(())
 }
 
-/// A copy of every node at one moment.
-fn hold_all(load: &Load) -> Result<Vec<Snapshot>, Failed> {
+/// A copy of every node and of what its memory vouches for, at one moment.
+fn hold_all(load: &Load, anchors: &[PathBuf]) -> Result<Vec<Snapshot>, Failed> {
     load.cluster.daemons.iter().for_each(|daemon| daemon.signal(Signal::STOP));
-    load.cluster.daemons.iter().map(|daemon| Snapshot::take(daemon, "copy")).collect()
+    let snapshots = load.cluster.daemons.iter().map(|daemon| Snapshot::of_held(daemon, "copy")).collect();
+    let copied = anchors.iter().try_for_each(|anchor| copy(anchor, &anchor.with_extension("copy")));
+    load.cluster.daemons.iter().for_each(|daemon| daemon.signal(Signal::CONT));
+    copied.and(snapshots)
 }

@@ -2,16 +2,18 @@
 //! Out: what a thief with the whole disk and every key file can open. Always: on ext4 as servers have it, and
 //! first with a copy of the key files left lying about, which has to be found.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use qkd_proto::node::effect::Table;
 use qkd_proto::secret::SecretBytes;
+use qkdd::config::Config;
 use rustix::process::Signal;
 
 use super::copies::{copy, remove};
-use super::forensics;
+use super::forensics::{self, Opened};
 use super::forms::Forms;
 use super::load::Load;
 use super::{Plan, privileges};
@@ -88,35 +90,33 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> Result<(), Failed> 
     let images = load.cluster.daemons.iter().map(|daemon| Image::under(&daemon.data_dir()));
     let images = images.collect::<Result<Vec<_>, _>>()?;
     load.start_daemons().await?;
-    for number in 1..=rounds {
-        let copies = if number == 1 { Some(lay_copies(&load)?) } else { None };
+    for number in 0..=rounds {
+        // The first round is the planted one.
+        let copies = if number == 0 { lay_copies(&load)? } else { Vec::new() };
         let keys = consume(&load, KEYS).await?;
+        let before = images.iter().enumerate().map(|(i, image)| hold(&load, i, || newest_marks(&load, i, image)));
+        let before = before.collect::<Result<Vec<_>, _>>()?;
         tokio::time::sleep(GONE_AFTER).await;
         for (i, image) in images.iter().enumerate() {
-            load.cluster.daemons[i].signal(Signal::STOP);
-            let seen = look(&load, i, image, &keys);
-            load.cluster.daemons[i].signal(Signal::CONT);
+            let seen = hold(&load, i, || look(&load, i, image, &keys, &before[i]))?;
             let name = &load.cluster.daemons[i].node.name;
-            match &copies {
-                // Keys that lay in the ring before their records were replaced open with the copy alone.
-                Some(_) => report.check(&format!("shred planted at {name}: copies of key files"), caught(seen?)),
-                None => report.check(&format!("shred round {number} at {name}"), seen?),
+            if number == 0 {
+                report.check(&format!("shred planted at {name}: copies of key files"), caught(seen));
+            } else {
+                report.check(&format!("shred round {number} at {name}"), seen);
             }
         }
-        for path in copies.into_iter().flatten() {
-            overwrite(&path)?;
-        }
-    }
-    // The round with copies is the planted one: one more without any, however small the run.
-    let keys = consume(&load, KEYS).await?;
-    tokio::time::sleep(GONE_AFTER).await;
-    for (i, image) in images.iter().enumerate() {
-        load.cluster.daemons[i].signal(Signal::STOP);
-        let seen = look(&load, i, image, &keys);
-        load.cluster.daemons[i].signal(Signal::CONT);
-        report.check(&format!("shred at {}", load.cluster.daemons[i].node.name), seen?);
+        copies.iter().try_for_each(|path| overwrite(path))?;
     }
     load.end("shred", false, report).await
+}
+
+/// Does something while the daemon is held.
+fn hold<T>(load: &Load, i: usize, work: impl FnOnce() -> T) -> T {
+    load.cluster.daemons[i].signal(Signal::STOP);
+    let done = work();
+    load.cluster.daemons[i].signal(Signal::CONT);
+    done
 }
 
 /// Delivers keys at both ends.
@@ -166,19 +166,41 @@ fn overwrite(path: &Path) -> Result<(), Failed> {
     remove(path)
 }
 
-/// What the thief opens: no key in any form, one data key a record, one mark a link.
-fn look(load: &Load, i: usize, image: &Image, keys: &[Vec<u8>]) -> Result<Result<String, String>, Failed> {
-    let bytes = image.bytes()?;
-    let node = &load.cluster.daemons[i].node;
-    let config = qkdd::config::Config::load(&node.config).map_err(|error| Failed::new(error.to_string()))?;
+/// What a thief opens at node `i`.
+fn open_all(load: &Load, i: usize, bytes: &[u8]) -> Result<(Opened, SecretBytes), Failed> {
+    let config = Config::load(&load.cluster.daemons[i].node.config).map_err(|error| Failed::new(error.to_string()))?;
     let links: Vec<String> = config.links.iter().map(|link| link.name.to_string()).collect();
     let master = config.master_key.open(&config.data_dir).map_err(|error| Failed::new(error.to_string()))?.copy();
-    let opened = forensics::read(&bytes, &master, &links);
-    let plain = Forms::of(keys).find(&bytes).len();
-    let (records, held) = live_records(load, i, &master, &Forms::of(keys))?;
-    let marks = opened.marks.values().map(std::collections::BTreeSet::len).max().unwrap_or(0);
+    Ok((forensics::read(bytes, &master, &links), master))
+}
+
+/// The number of each link's newest mark.
+fn newest_marks(load: &Load, i: usize, image: &Image) -> Result<BTreeMap<String, u64>, Failed> {
+    let (opened, _) = open_all(load, i, &image.bytes()?)?;
+    let newest = opened.marks.into_iter().filter_map(|(link, marks)| Some((link, marks.last().copied()?)));
+    Ok(newest.collect())
+}
+
+/// What the thief opens a second later: no key in any form, one data key a record, no mark of before.
+fn look(
+    load: &Load,
+    i: usize,
+    image: &Image,
+    keys: &[Vec<u8>],
+    before: &BTreeMap<String, u64>,
+) -> Result<Result<String, String>, Failed> {
+    let bytes = image.bytes()?;
+    let (opened, master) = open_all(load, i, &bytes)?;
+    let forms = Forms::of(keys);
+    let plain = forms.find(&bytes).len();
+    let (records, held) = live_records(load, i, &master, &forms)?;
+    let is_old = |(link, marks): (&String, &BTreeSet<u64>)| {
+        marks.first().zip(before.get(link)).is_some_and(|(oldest, newest)| oldest < newest)
+    };
+    let old = opened.marks.iter().filter(|of| is_old(*of)).count();
     let text = format!(
-        "{} MiB: {plain} keys in any form, {held} in records of now; {} intermediate key(s); {} data keys for {records} records; {marks} mark(s) a link",
+        "{} MiB: {plain} keys in any form, {held} in records of now; {} intermediate key(s); {} data keys for {records} \
+         records; {old} links with a mark of before",
         bytes.len() >> 20,
         opened.wraps.len(),
         opened.data_keys.len()
@@ -186,7 +208,7 @@ fn look(load: &Load, i: usize, image: &Image, keys: &[Vec<u8>]) -> Result<Result
     if opened.wraps.is_empty() || opened.marks.is_empty() || opened.data_keys.is_empty() {
         return Ok(Err(format!("the thief is blind: {text}")));
     }
-    Ok(if plain == 0 && held == 0 && opened.data_keys.len() <= records && marks == 1 { Ok(text) } else { Err(text) })
+    Ok(if plain + held + old == 0 && opened.data_keys.len() <= records { Ok(text) } else { Err(text) })
 }
 
 /// How many records have a data key of their own, and how many consumed keys they hold, by opening a copy of
