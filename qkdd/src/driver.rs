@@ -236,6 +236,7 @@ impl Driver {
         pass_before(&action);
         match action {
             Action::Commit(commit) => self.give_to_disk(Work::Commit(commit)),
+            Action::VouchForStore => self.give_to_disk(Work::Vouch),
             Action::ReadPads(link, keys) => self.give_to_disk(Work::Read(link, keys)),
             Action::SendLink(link, bytes) => self.network.send_link(&link, bytes),
             Action::SendBlock(link, bytes) => self.network.send_block(&link, bytes),

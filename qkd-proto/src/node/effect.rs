@@ -24,6 +24,8 @@ pub enum Action {
     Commit(Commit),
     /// Read pad blocks back, by their keys; answer with `PadsRead`. Commits given before are seen.
     ReadPads(LinkId, Vec<Vec<u8>>),
+    /// The store is known to be the newest: whatever vouches for it after the next start may say so again.
+    VouchForStore,
     /// Send on a link's pool-and-relay stream.
     SendLink(LinkId, Vec<u8>),
     /// Send on a link's distillation stream.

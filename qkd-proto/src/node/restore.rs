@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::Node;
-use super::effect::Table;
+use super::effect::{Action, Table};
 use super::link::{Link, LinkStats, Phase};
 use super::outbox::Outbox;
 use super::settings::{LinkPlan, NodeSettings, Standing};
@@ -200,6 +200,8 @@ impl Node {
                 "an older copy of the data directory was put back: pools and undelivered keys are discarded",
             );
             self.discard_older_keys();
+            // Nothing is left that an older copy could tell wrongly.
+            self.outbox.act_after(self.last_delivery, Action::VouchForStore);
         }
         // Nobody could tell.
         self.witness.confirmed |= self.links.is_empty();

@@ -60,6 +60,7 @@ impl Node {
             Testimony::Fits { sure } => {
                 if sure && self.witness.standing == Standing::Unconfirmed {
                     self.witness.standing = Standing::Anchored;
+                    self.outbox.act(Action::VouchForStore);
                 }
                 if !std::mem::replace(&mut self.witness.confirmed, true) {
                     self.log(Event::Link(id.clone(), "the neighbour confirms that this store is the newest".into()));

@@ -13,6 +13,8 @@ use crate::secret::SecretBytes;
 
 /// Version of the records here.
 pub const POOL_RECORD_VERSION: u8 = 3;
+/// Version of marks before pads lay under chains.
+const EARLIER_MARKS_VERSION: u8 = 2;
 /// Largest record, in bytes.
 pub const POOL_RECORD_BYTES_MAX: usize = 64 << 10;
 /// Holes that a direction may have; beyond, the pool is made anew.
@@ -151,6 +153,45 @@ pub(super) struct SegmentRecord {
     pub(super) head: Bytes,
 }
 
+/// Marks as version 2 had them. Their pool's pads lay in another form, and are lost.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EarlierMarks {
+    #[serde(rename = "pool")]
+    _pool: Option<PoolId>,
+    sequence: u64,
+    #[serde(rename = "send_reserved")]
+    _send_reserved: u64,
+    #[serde(rename = "recv_reserved")]
+    _recv_reserved: u64,
+    peer: Option<EarlierPeer>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EarlierPeer {
+    data_dir: DataDirId,
+    incarnation: Incarnation,
+    boot: BootId,
+    mark_sequence: u64,
+    #[serde(rename = "ledger_sequence")]
+    _ledger_sequence: u64,
+}
+
+impl From<EarlierMarks> for MarksRecord {
+    fn from(earlier: EarlierMarks) -> Self {
+        let peer = earlier.peer.map(|peer| PeerMemory {
+            data_dir: peer.data_dir,
+            incarnation: peer.incarnation,
+            boot: peer.boot,
+            mark_sequence: peer.mark_sequence,
+            // It counted something else.
+            store_sequence: StoreSequence(0),
+        });
+        Self { sequence: earlier.sequence, peer, ..Self::default() }
+    }
+}
+
 /// Marks with the heads of the pad chains, forward and reverse.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -176,6 +217,10 @@ impl MarksRecord {
     /// # Errors
     /// Malformed, or of another version.
     pub fn decode(bytes: &SecretBytes) -> Result<(Self, [PadChain; 2]), CodecError> {
+        if bytes.expose().first() == Some(&EARLIER_MARKS_VERSION) {
+            let earlier: EarlierMarks = codec::decode(EARLIER_MARKS_VERSION, bytes.expose(), POOL_RECORD_BYTES_MAX)?;
+            return Ok((earlier.into(), Default::default()));
+        }
         let MarksWithChains { marks, chains: [forward, reverse] } =
             codec::decode(POOL_RECORD_VERSION, bytes.expose(), POOL_RECORD_BYTES_MAX)?;
         let contradicts = || CodecError::Malformed("a chain or mark contradicts itself".into());

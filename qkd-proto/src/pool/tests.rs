@@ -2,9 +2,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::bits::BitString;
+use crate::codec;
 use crate::distill::key::SecretKey;
 use crate::entropy::{Entropy, SeededEntropy};
-use crate::id::BlockId;
+use crate::id::{BlockId, BootId, DataDirId, Incarnation};
 use crate::secret::SecretBits;
 
 fn stock(seed: u64) -> BootstrapStock {
@@ -255,6 +256,19 @@ fn a_restart_burns_what_was_reserved() {
     let again = LinkKeyPool::restore(a.record(), &marks, chains, Direction::Forward);
     assert_eq!(again.send().next(), marks.send_reserved);
     assert_eq!(again.send().available(), 0);
+}
+
+/// Written by the version before pads lay under chains: a pool, marks and a neighbour.
+#[test]
+fn marks_of_the_version_before_keep_what_is_remembered_of_the_neighbour() {
+    #[derive(serde::Serialize)]
+    struct Peer(DataDirId, Incarnation, BootId, u64, u64);
+    let peer = Peer(DataDirId([1; 16]), Incarnation(7), BootId([2; 16]), 40, 9);
+    let earlier = codec::encode(2, &(Some(PoolId([3; 16])), 50_u64, 4096_u64, 8192_u64, Some(peer)));
+    let (marks, _) = MarksRecord::decode(&SecretBytes::new(earlier)).expect("the form before");
+    assert_eq!((marks.pool, marks.sequence, marks.send_reserved), (None, 50, 0), "its pads are lost");
+    let peer = marks.peer.expect("remembered");
+    assert_eq!((peer.incarnation, peer.mark_sequence), (Incarnation(7), 40));
 }
 
 #[test]

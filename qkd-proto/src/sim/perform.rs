@@ -44,6 +44,8 @@ impl World {
     pub(super) fn perform(&mut self, at: usize, action: Action) {
         match action {
             Action::Commit(commit) => self.write(at, commit),
+            // The simulated disks have no such witness.
+            Action::VouchForStore => {}
             Action::ReadPads(link, keys) => {
                 let (run, waiting) = (self.sites[at].run, self.sites[at].disk.writing.len() as u32);
                 self.at(self.scenario.sync * (waiting + 1), Event::Read { node: at, run, link, keys });

@@ -342,6 +342,7 @@ impl Rig {
             |rig: &Self, id: &LinkId| rig.roster.links.iter().position(|link| link.id == *id).expect("a link");
         match action {
             Action::Commit(commit) => self.sites[at].writing.push_back(commit),
+            Action::VouchForStore => {}
             Action::ReadPads(link, keys) => {
                 let found = self.sites[at].read(keys);
                 self.feed(at, Input::PadsRead(link, found));
