@@ -184,6 +184,7 @@ fn the_walls_stand_while_it_serves() {
     let owner = fs::metadata(format!("/proc/{}/environ", daemon.child.id())).expect("a file").uid();
     assert_eq!(owner, 0);
     assert!(daemon.told().contains("landlock=enforced"), "{}", daemon.told());
+    assert!(!daemon.told().contains("There is no anchor"), "{}", daemon.told());
     // Behind them the audit log begins new files and drops old ones.
     let began = Instant::now();
     while log_of(&home).first_seq <= Some(1) {

@@ -14,11 +14,12 @@ use landlock::{
 
 use super::{HardeningError, Wanted};
 use crate::config::{Config, DeviceSettings};
+use crate::store::anchor;
 
 /// The newest edition of Landlock that is asked for; older kernels enforce what they know.
 const EDITION: ABI = ABI::V6;
-/// What the resolver of names reads, and where static programs draw randomness.
-const SYSTEM: [&str; 7] = [
+/// What the resolver of names reads, where static programs draw randomness, and the anchor's boot.
+const SYSTEM: [&str; 8] = [
     "/etc/hosts",
     "/etc/resolv.conf",
     "/etc/nsswitch.conf",
@@ -26,6 +27,7 @@ const SYSTEM: [&str; 7] = [
     "/etc/gai.conf",
     "/dev/random",
     "/dev/urandom",
+    "/proc/sys/kernel/random/boot_id",
 ];
 
 /// How far the fence holds.
@@ -97,7 +99,8 @@ fn allow(rules: RulesetCreated, path: &Path, access: BitFlags<AccessFs>) -> Resu
 fn written(config: &Config) -> Vec<PathBuf> {
     let ledger = config.insecure_test.as_ref().and_then(|test| test.pad_ledger.as_deref());
     let folders = [Some(config.control_socket.as_path()), ledger].into_iter().flatten().map(folder_of);
-    std::iter::once(config.data_dir.clone()).chain(folders).collect()
+    let anchor = anchor::place(&config.store.anchor_dir, &config.control_socket).ok().flatten();
+    std::iter::once(config.data_dir.clone()).chain(anchor).chain(folders).collect()
 }
 
 fn folders_read(file: &Path, config: &Config) -> Vec<PathBuf> {

@@ -75,6 +75,7 @@ const FILES: &[c_long] = &[
     libc::SYS_fallocate,
     libc::SYS_fadvise64,
     libc::SYS_copy_file_range,
+    libc::SYS_sendfile,
     libc::SYS_getdents64,
     libc::SYS_getcwd,
     libc::SYS_readlinkat,
@@ -246,7 +247,17 @@ fn allowed() -> Result<BTreeMap<c_long, Vec<SeccompRule>>, seccompiler::BackendE
     let name = u64::from(libc::PR_SET_NAME.unsigned_abs());
     let named = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, name)?;
     rules.insert(libc::SYS_prctl, vec![SeccompRule::new(vec![named])?]);
+    #[cfg(feature = "fail-points")]
+    rules.insert(libc::SYS_kill, vec![to_itself()?]);
     Ok(rules)
+}
+
+/// A fail point kills the process that it stands in, and no other.
+#[cfg(feature = "fail-points")]
+fn to_itself() -> Result<SeccompRule, seccompiler::BackendError> {
+    let own = u64::from(std::process::id());
+    let condition = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, own)?;
+    SeccompRule::new(vec![condition])
 }
 
 #[cfg(test)]
