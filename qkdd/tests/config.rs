@@ -80,7 +80,8 @@ fn the_store_is_kept_as_told() {
     let day = Some(Duration::from_secs(86_400));
     assert_eq!(store("").unwrap(), StoreSettings { key_lifetime: day, ..StoreSettings::default() });
     assert_eq!(store("key_lifetime = \"2h\"\n").unwrap().key_lifetime, Some(Duration::from_secs(7200)));
-    let given = store("key_lifetime = \"none\"\nanchor_dir = \"run\"\nprofile = \"ephemeral\"\nstrict = true\n").unwrap();
+    let given =
+        store("key_lifetime = \"none\"\nanchor_dir = \"run\"\nprofile = \"ephemeral\"\nstrict = true\n").unwrap();
     let anchor_dir = AnchorDir::At(folder.0.path().join("run"));
     assert_eq!(given, StoreSettings { anchor_dir, profile: Profile::Ephemeral, strict: true, key_lifetime: None });
     assert_eq!(store("anchor_dir = \"none\"\n").unwrap().anchor_dir, AnchorDir::Nowhere);
