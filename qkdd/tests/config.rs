@@ -114,7 +114,7 @@ fn a_published_link_gives_what_the_file_does_not() {
     assert_eq!((&emulated.device, emulated.length_km), (&DeviceSettings::Simulated, 45.0));
     assert_eq!(load("preset = \"tokyo-koganei1-otemachi1\"\nlength = \"20km\"\n").links[0].length_km, 20.0);
     let table = |text: &str| load(&format!("device = \"table\"\n{text}")).links[0].device.clone();
-    let minutes = |minutes: u64| std::time::Duration::from_secs(60 * minutes);
+    let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
     let DeviceSettings::Table { rate_bps, qber, schedule } = table("preset = \"satellite-beijing\"\n") else {
         panic!()
     };
