@@ -168,7 +168,8 @@ fn sync_names(dir: &Path) -> Result<(), StoreError> {
 
 fn engine_error(dir: &Path) -> impl Fn(sled::Error) -> StoreError {
     move |error| match error {
-        sled::Error::Corruption { .. } => {
+        // What it calls unsupported is settings that it cannot read.
+        sled::Error::Corruption { .. } | sled::Error::Unsupported(_) => {
             StoreError::Damaged { path: dir.to_owned(), reason: "the table engine cannot read its own file".into() }
         }
         sled::Error::Io(source) => StoreError::Io { doing: "use the tables in", path: dir.to_owned(), source },

@@ -14,6 +14,7 @@ use super::copies::{copy, remove};
 use super::load::Load;
 use super::{Plan, damage, reset};
 use crate::error::Failed;
+use crate::progress::say;
 use crate::report::Report;
 use crate::scenario::Scenario;
 
@@ -76,10 +77,14 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> Result<(), Failed> 
     let rounds = plan.count(WITH_DAEMON);
     let mut counts = [0; 2];
     let mut faults = Vec::new();
-    for _ in 0..rounds {
-        match with_daemon(&mut load, &mut random).await? {
-            Ok(started) => counts[usize::from(started)] += 1,
-            Err(fault) => faults.push(fault),
+    for number in 1..=rounds {
+        let known = load.history().verdicts()[0].1.clone().err();
+        let done = with_daemon(&mut load, &mut random).await?;
+        let twice = load.history().verdicts()[0].1.clone().err().filter(|twice| known.as_ref() != Some(twice));
+        say(&format!("damage {number}: {done:?}"));
+        match (done, twice) {
+            (Ok((_, started)), None) => counts[usize::from(started)] += 1,
+            (done, twice) => faults.push(format!("{done:?} {}", twice.unwrap_or_default())),
         }
     }
     let text = format!("{rounds} damages: {} refused and reset, {} started", counts[0], counts[1]);
@@ -191,8 +196,8 @@ impl Bench {
     }
 }
 
-/// Damages a node of the running network; true if it started all the same.
-async fn with_daemon(load: &mut Load, random: &mut SeededEntropy) -> Result<Result<bool, String>, Failed> {
+/// Damages a node of the running network: how, and true if it started all the same.
+async fn with_daemon(load: &mut Load, random: &mut SeededEntropy) -> Result<Result<(String, bool), String>, Failed> {
     let i = random.below(2) as usize;
     let hoard = load.hoard(3).await;
     load.fetch_each(&hoard).await;
@@ -220,7 +225,7 @@ async fn with_daemon(load: &mut Load, random: &mut SeededEntropy) -> Result<Resu
     let twice = load.fetch_each(&hoard).await;
     let fresh = load.fresh_key(FRESH_MAX).await;
     Ok(match (twice, fresh) {
-        (0, Ok(_)) => Ok(started.is_ok()),
+        (0, Ok(_)) => Ok((format!("{} {how}", load.cluster.daemons[i].node.name), started.is_ok())),
         (twice, fresh) => Err(format!("{how}: {twice} keys came again, fresh key: {fresh:?}")),
     })
 }

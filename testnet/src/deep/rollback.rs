@@ -27,6 +27,8 @@ const FRESH_MAX: Duration = Duration::from_secs(60);
 const HOARD: usize = 20;
 /// Time under load before the copy, and from the copy to the end of the run that is undone.
 const RUN: Duration = Duration::from_millis(1500);
+/// Longest wait for a mark that is newer than the copy's: on a busy machine windows last.
+const MARK_WAIT: Duration = Duration::from_secs(20);
 /// A neighbour that is held so long hears nothing of the last pads used.
 const HELD: Duration = Duration::from_millis(400);
 
@@ -87,6 +89,10 @@ async fn play(case: Case, random: &mut SeededEntropy, label: &str, report: &mut 
     }
     let _ = load.fresh_key(FRESH_MAX).await;
     let fetched = load.fetch_each(&hoard).await;
+    let began = Instant::now();
+    while !snapshot.is_behind_marks()? && began.elapsed() < MARK_WAIT {
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
     tokio::time::sleep(RUN).await;
     hold_a_neighbour(&load, victim, random).await;
     load.cluster.daemons[victim].kill().await?;
