@@ -18,8 +18,9 @@ use crate::store::anchor;
 
 /// The newest edition of Landlock that is asked for; older kernels enforce what they know.
 const EDITION: ABI = ABI::V6;
-/// What the resolver of names reads, where static programs draw randomness, and the anchor's boot.
-const SYSTEM: [&str; 8] = [
+/// What the resolver of names reads, where static programs draw randomness, the anchor's boot, and how disks
+/// are mounted.
+const SYSTEM: [&str; 9] = [
     "/etc/hosts",
     "/etc/resolv.conf",
     "/etc/nsswitch.conf",
@@ -28,6 +29,7 @@ const SYSTEM: [&str; 8] = [
     "/dev/random",
     "/dev/urandom",
     "/proc/sys/kernel/random/boot_id",
+    "/proc/self/mountinfo",
 ];
 
 /// How far the fence holds.
