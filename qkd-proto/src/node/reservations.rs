@@ -63,7 +63,10 @@ impl Node {
         let Phase::Session { own, .. } = link.phase else { return };
         let Some(send) = link.pool.as_ref().map(|pool| pool.send()) else { return };
         let Some((from, to)) = send.pending_reservation().filter(|&(_, to)| send.is_open_to(to)) else { return };
-        let (incarnation, after, records) = (self.settings.incarnation, link.last_commit, self.sequences(id));
+        let (incarnation, after) = (self.settings.incarnation, link.last_commit);
+        // The marks that the question waits for, not the older ones that are durable by now: a disk from just
+        // before this write would else fit what the neighbour remembers.
+        let records = Sequences { marks: link.marks.sequence, ..self.sequences(id) };
         self.send_pool(id, after, PoolMessage::Reserve { incarnation, nonce: own, from, to, records });
         if let Some(link) = self.links.get_mut(id) {
             link.asked.get_or_insert(self.now.moment);
@@ -107,7 +110,11 @@ impl Node {
             pool.open_to(theirs, to);
             pool.receive_mut().reserve(to);
             link.marks.recv_reserved = to;
-            link.remember(records);
+        }
+        // What is acknowledged again is remembered as well: a question asked anew is of newer marks.
+        let known = link.marks.peer;
+        link.remember(records);
+        if goes_on || link.marks.peer != known {
             link.commit_marks(Vec::new(), &mut self.outbox);
         }
         let after = self.links.get(id).and_then(|link| link.last_commit);
