@@ -100,6 +100,7 @@ fn node(disk: &Disk, run: u64) -> Node {
         data_dir: DataDirId([1; 16]),
         sequence: StoreSequence(disk.sequence),
         standing: Standing::Anchored,
+        key_lifetime: None,
         strict: false,
         links: Vec::new(),
         saes: vec![name("master"), name("slave")],

@@ -4,6 +4,7 @@
 pub(crate) mod cpu;
 mod link;
 mod pair_of_daemons;
+mod store;
 
 use serde::Serialize;
 
@@ -16,6 +17,8 @@ use crate::error::Failed;
 pub(crate) enum Bench {
     /// The emulator, the stages of distillation, and one link between two daemons
     Link,
+    /// Spending, depositing and keeping pads, and a daemon with a million keys
+    Store,
 }
 
 /// One measured value.
@@ -61,6 +64,7 @@ pub(crate) struct Options {
 pub(crate) async fn run(bench: Bench, options: &Options) -> Result<bool, Failed> {
     let rows = match bench {
         Bench::Link => link::rows(options).await?,
+        Bench::Store => store::rows(options).await?,
     };
     match options.output {
         Output::Json => {

@@ -117,9 +117,18 @@ impl Daemon {
 
     /// The most memory that this run of it had, in KiB.
     pub(crate) fn memory_kib(&self) -> Option<u64> {
+        self.kib_of("VmHWM:")
+    }
+
+    /// The memory that it has now, in KiB.
+    pub(crate) fn resident_kib(&self) -> Option<u64> {
+        self.kib_of("VmRSS:")
+    }
+
+    fn kib_of(&self, what: &str) -> Option<u64> {
         let id = self.child.as_ref()?.id()?;
         let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix(what))?;
         line.split_whitespace().next()?.parse().ok()
     }
 

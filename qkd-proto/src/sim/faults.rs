@@ -82,7 +82,11 @@ impl World {
     pub(super) fn snapshot(&mut self) {
         let Some(mean) = self.scenario.rollback_every.filter(|_| !self.faults_are_over()) else { return };
         let at = self.dice.below(self.sites.len() as u64) as usize;
-        if self.sites[at].node.is_some() && self.sites[at].copy.is_none() {
+        let apart = self.scenario.rollbacks_apart;
+        let alone = apart.is_zero()
+            || self.sites.iter().all(|site| site.copy.is_none())
+                && self.last_put_back.is_none_or(|last| self.clock.since(last) > apart);
+        if alone && self.sites[at].node.is_some() && self.sites[at].copy.is_none() {
             self.note(format_args!("copy of {at}"));
             self.sites[at].copy = Some(self.sites[at].disk.copy());
             let age = self.about(COPY_AGE);
@@ -97,6 +101,7 @@ impl World {
         if self.kill(at) {
             self.note(format_args!("{at} is rolled back"));
             self.rollbacks += 1;
+            self.last_put_back = Some(self.clock);
             self.sites[at].disk = copy;
         }
     }

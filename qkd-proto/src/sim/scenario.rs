@@ -32,6 +32,8 @@ pub struct Scenario {
     pub clean_stops: f64,
     /// Mean time between copies of any node's disk, each put back a little later; none: no rollback.
     pub rollback_every: Option<Duration>,
+    /// Time between two disks that are put back, at least.
+    pub rollbacks_apart: Duration,
     /// Mean time between cuts of any link; none: no cut.
     pub cut_every: Option<Duration>,
     /// Probability that a link message breaks the connection.
@@ -58,6 +60,7 @@ impl Default for Scenario {
             crash_every: Some(Duration::from_millis(900)),
             clean_stops: 0.25,
             rollback_every: None,
+            rollbacks_apart: Duration::ZERO,
             cut_every: Some(Duration::from_millis(1200)),
             reset: 0.002,
             advert_loss: 0.1,

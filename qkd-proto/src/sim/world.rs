@@ -118,6 +118,7 @@ pub(super) struct World {
     pub(super) ledger: Ledger,
     pub(super) crashes: usize,
     pub(super) rollbacks: usize,
+    pub(super) last_put_back: Option<Moment>,
     pub(super) trace: String,
 }
 
@@ -161,6 +162,7 @@ impl World {
             ledger: Ledger::default(),
             crashes: 0,
             rollbacks: 0,
+            last_put_back: None,
             trace: String::new(),
         };
         (0..world.sites.len()).for_each(|node| world.start(node));
