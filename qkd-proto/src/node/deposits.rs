@@ -23,7 +23,7 @@ impl Node {
             return;
         };
         link.offer = Some(offer);
-        let records = link.pad_records(pads).into_iter().chain(link.pool_record()).collect();
+        let records = link.deposit_records(pads);
         let commit = self.outbox.commit(Lane::Link(id.clone()), records);
         link.last_commit = Some(commit);
         self.send_pool(id, Some(commit), PoolMessage::BlockOffer(offer));
@@ -64,7 +64,7 @@ impl Node {
                 PoolMessage::BlockNak(offer)
             }
         };
-        let records = link.pad_records(pads.unwrap_or_default()).into_iter().chain(link.pool_record()).collect();
+        let records = link.deposit_records(pads.unwrap_or_default());
         let commit = self.outbox.commit(Lane::Link(id.clone()), records);
         link.last_commit = Some(commit);
         self.send_pool(id, Some(commit), answer);

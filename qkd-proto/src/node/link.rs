@@ -44,6 +44,9 @@ pub(super) enum Phase {
 /// Blocks on their way at one time: one at the device, the others in distillation.
 pub(super) const RUNS_MAX: usize = 3;
 
+/// Boxes of spent blocks that end with one deposit, in each direction.
+const PURGED_MAX: u64 = 512;
+
 /// Blocks that are talked about at one time; beyond, the oldest that nothing waits for is forgotten.
 const TALKS_MAX: usize = 16;
 
@@ -237,6 +240,19 @@ impl Link {
     pub(super) fn pool_record(&self) -> Option<Record> {
         let value = self.pool.as_ref()?.record().encode();
         Some(Record { table: Table::Pools, key: self.key(), value: Some(value) })
+    }
+
+    /// Records of a deposit: its pad blocks, the ends of boxes that are of no use any more, the pool.
+    pub(super) fn deposit_records(&mut self, pads: PadBlocks) -> Vec<Record> {
+        let gone = self.pool.as_mut().map(|pool| pool.purge(PURGED_MAX)).unwrap_or_default();
+        let end = |(direction, index)| Record {
+            table: Table::Pads,
+            key: record::pad_key(&self.roster.id, direction, index),
+            value: None,
+        };
+        // A slot may be a new block's, too: that one comes after.
+        let ends: Vec<Record> = gone.into_iter().map(end).collect();
+        ends.into_iter().chain(self.pad_records(pads)).chain(self.pool_record()).collect()
     }
 
     /// Records of pad blocks in their boxes.

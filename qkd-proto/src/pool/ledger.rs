@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 
-use super::record::{BLOCK_INDEX_MAX, SideRecord};
+use super::record::{BLOCK_INDEX_MAX, RING_SLOTS, SideRecord};
 use super::{LinkKey, PAD_BLOCK_BYTES};
 use crate::secret::SecretBytes;
 
@@ -33,6 +33,8 @@ pub struct Ledger {
     blocks: BTreeMap<u64, SecretBytes>,
     /// Blocks below this are opened: in memory, or spent, or holes.
     opened: u64,
+    /// Blocks below this have no box on the disk any more.
+    purged: u64,
     /// First byte not handed out.
     next: u64,
     /// Ranges below `next` that the neighbour's words about them may still ask for: its two streams
@@ -74,13 +76,13 @@ impl Ledger {
     /// As recorded, without blocks in memory: what lies below `next` is spent or burnt, and `reserved` is
     /// recorded at both ends.
     pub fn restore(record: SideRecord, next: u64, reserved: u64) -> Self {
-        let SideRecord { held, holes, .. } = record;
-        Self { held, holes, next, reserved, opened: next / BLOCK, ..Self::default() }
+        let SideRecord { held, holes, purged } = record;
+        Self { held, holes, next, reserved, purged, opened: next / BLOCK, ..Self::default() }
     }
 
     /// Its durable form.
     pub fn record(&self) -> SideRecord {
-        SideRecord { held: self.held, holes: self.holes.clone() }
+        SideRecord { held: self.held, holes: self.holes.clone(), purged: self.purged }
     }
 
     /// Blocks held so far: the next index.
@@ -139,6 +141,14 @@ impl Ledger {
     /// True if all below the offset `to` is opened.
     pub fn is_open_to(&self, to: u64) -> bool {
         to.div_ceil(BLOCK) <= self.opened
+    }
+
+    /// Up to `most` blocks whose boxes on the disk are of no use any more: they are spent, and their keys gone.
+    pub fn purge(&mut self, most: u64) -> std::ops::Range<u64> {
+        // Slots of older blocks are other blocks' by now.
+        let from = self.purged.max(self.held.saturating_sub(RING_SLOTS));
+        self.purged = (self.next / BLOCK).min(self.opened).min(from + most).max(from);
+        from..self.purged
     }
 
     /// Blocks in memory that an end of the process would lose: the open windows, holes left out.

@@ -200,6 +200,15 @@ impl LinkKeyPool {
         self.chains[side].advance(self.sides[side].opened());
     }
 
+    /// Blocks whose boxes on the disk are of no use any more, up to so many of each direction.
+    pub fn purge(&mut self, most: u64) -> Vec<(Direction, u64)> {
+        let mut gone = Vec::new();
+        for direction in [Direction::Forward, Direction::Reverse] {
+            gone.extend(self.sides[direction.index()].purge(most).map(|index| (direction, index)));
+        }
+        gone
+    }
+
     /// Puts what is open and unused back into boxes under new keys, for a clean stop. Nothing is spent after.
     pub fn close(&mut self, entropy: &mut dyn Entropy) -> PadBlocks {
         let mut blocks = PadBlocks::new();

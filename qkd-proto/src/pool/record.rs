@@ -34,6 +34,8 @@ pub struct SideRecord {
     pub held: u64,
     /// Blocks that one end lost.
     pub holes: Vec<(u64, u64)>,
+    /// Blocks below this have no box any more.
+    pub purged: u64,
 }
 
 /// One generation of hash keys, forward and reverse.

@@ -27,14 +27,19 @@ const DEPOSIT_BYTES: usize = 1 << 20;
 
 /// All rows.
 pub(super) async fn rows(options: &Options) -> Result<Vec<Row>, Failed> {
-    let mut rows = tokio::task::block_in_place(pads)?;
+    let mut rows = aside(pads).await?;
     say("yardsticks …");
-    rows.extend(tokio::task::block_in_place(yardsticks::rows)?);
+    rows.extend(aside(yardsticks::rows).await?);
     if options.seconds > 0 {
         say("a daemon with 10^6 stored keys, killed and started again …");
         rows.extend(daemon::rows(options.all).await?);
     }
     Ok(rows)
+}
+
+/// Work that blocks, on a thread of its own.
+async fn aside(work: fn() -> Result<Vec<Row>, Failed>) -> Result<Vec<Row>, Failed> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| Failed::new(format!("a bench broke: {error}")))?
 }
 
 fn pads() -> Result<Vec<Row>, Failed> {

@@ -20,7 +20,8 @@ name = \"bob\"
 [[link]]
 ends = [\"alice\", \"bob\"]
 device = \"table\"
-rate = \"400Mbit/s\"
+rate = \"100Mbit/s\"
+qber = 0.02
 capacity = \"15625KiB\"
 ";
 const KEYS: u64 = 1_000_000;

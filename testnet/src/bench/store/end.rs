@@ -21,6 +21,8 @@ use crate::error::Failed;
 
 /// Tags of a bootstrap, for each direction.
 const BOOTSTRAP_TAGS: usize = 64;
+/// Boxes of spent blocks that end with one deposit, in each direction.
+const PURGED_MAX: u64 = 512;
 /// Results that may wait.
 const RESULTS_MAX: usize = 64;
 
@@ -97,7 +99,13 @@ impl End {
             key: record::pad_key(&link, direction, index),
             value: Some(sealed),
         };
-        let mut records: Vec<Record> = pads.into_iter().map(pad).collect();
+        let gone = self.pool.purge(PURGED_MAX).into_iter();
+        let end = |(direction, index)| Record {
+            table: Table::Pads,
+            key: record::pad_key(&link, direction, index),
+            value: None,
+        };
+        let mut records: Vec<Record> = gone.map(end).chain(pads.into_iter().map(pad)).collect();
         let pool = Some(self.pool.record().encode());
         records.push(Record { table: Table::Pools, key: link.as_str().as_bytes().to_vec(), value: pool });
         self.disk.commit(records)
