@@ -59,6 +59,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("x509_parser", &["qkdd/src/api/sae.rs"]),
     ("rcgen", &["qkdctl/src/net/pki.rs", "qkdctl/src/net/render.rs"]),
     ("comfy_table", &["qkdctl/src/output.rs"]),
+    ("redb", &["testnet/src/bench/store/yardsticks.rs"]),
     ("tokio", &["qkdd/src/", "qkdctl/src/", "testnet/src/"]),
 ];
 
