@@ -8,7 +8,7 @@
 //! sequence 8, generation 8, and for each link the length of its name 1, its name, and the sequence of its mark 8.
 //!
 //! A run that nobody vouched for yet does not vouch for the next one: the file carries the standing of its run
-//! on, until [`Anchor::vouch`].
+//! on, until `Anchor::vouch`.
 //! Behind both: the path of the data directory, for the sweep of files whose directory is gone.
 
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! High-water marks: one small file a link, outside the tables. In: a link's mark. Out: the newest
 //! one. Always: a mark is on stable storage before its commit returns, a mark that was replaced is
-//! overwritten by the next [`Marks::settle`], and a mark file of another link or data directory is not taken.
+//! overwritten by the next `Marks::settle`, and a mark file of another link or data directory is not taken.
 //!
 //! Marks are sealed: what they say opens pads that are still to be used.
 

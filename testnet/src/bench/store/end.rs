@@ -36,12 +36,12 @@ pub(super) struct Pair {
 /// One end.
 pub(super) struct End {
     pub(super) pool: LinkKeyPool,
-    pub(super) disk: Disk,
+    disk: Disk,
     marks: MarksRecord,
 }
 
 /// Its disk.
-pub(super) struct Disk {
+struct Disk {
     link: LinkId,
     committer: Committer,
     results: mpsc::Receiver<CommitResult>,
@@ -111,6 +111,17 @@ impl End {
         self.disk.commit(records)
     }
 
+    /// Reads back what is not in memory, and opens all up to `to`.
+    pub(super) fn open_to(&mut self, direction: Direction, to: u64) -> Result<(), Failed> {
+        let unread = self.pool.unread(direction, to);
+        let found = self.disk.read(direction, &unread)?;
+        for (index, sealed) in unread.iter().zip(&found) {
+            self.pool.read_back(direction, *index, sealed.as_ref());
+        }
+        self.pool.open_to(direction, to);
+        Ok(())
+    }
+
     /// The marks of now, and the heads of the chains, become durable.
     pub(super) fn write_marks(&mut self) -> Result<(), Failed> {
         let record = self.marks_record();
@@ -118,7 +129,7 @@ impl End {
     }
 
     /// The record of the marks of now.
-    pub(super) fn marks_record(&mut self) -> Record {
+    fn marks_record(&mut self) -> Record {
         self.marks.sequence += 1;
         self.marks.send_reserved = self.pool.send().reserved();
         self.marks.recv_reserved = self.pool.receive().reserved();
@@ -129,7 +140,7 @@ impl End {
 
 impl Disk {
     /// Writes, and waits until it is durable.
-    pub(super) fn commit(&mut self, records: Vec<Record>) -> Result<(), Failed> {
+    fn commit(&mut self, records: Vec<Record>) -> Result<(), Failed> {
         self.last += 1;
         let id = CommitId(self.last);
         let commit = Commit { id, lane: Lane::Link(self.link.clone()), records };
@@ -141,7 +152,7 @@ impl Disk {
     }
 
     /// Reads blocks back.
-    pub(super) fn read(&mut self, direction: Direction, indices: &[u64]) -> Result<Vec<Option<SecretBytes>>, Failed> {
+    fn read(&mut self, direction: Direction, indices: &[u64]) -> Result<Vec<Option<SecretBytes>>, Failed> {
         let keys = indices.iter().map(|&index| record::pad_key(&self.link, direction, index)).collect();
         let work = Work::Read(self.link.clone(), keys);
         self.committer.submit(work).map_err(|error| Failed::new(error.to_string()))?;

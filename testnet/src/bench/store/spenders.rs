@@ -81,13 +81,7 @@ fn reserve_until(shared: &Shared, receiver: &mut End, end: Instant) -> Result<u6
             std::thread::yield_now();
             continue;
         };
-        // Blocks are read back without the callers waiting for it.
-        let unread = held.0.pool.unread(SPENT, to);
-        let found = held.0.disk.read(SPENT, &unread)?;
-        for (index, sealed) in unread.iter().zip(&found) {
-            held.0.pool.read_back(SPENT, *index, sealed.as_ref());
-        }
-        held.0.pool.open_to(SPENT, to);
+        held.0.open_to(SPENT, to)?;
         held.0.pool.send_mut().reserve(to);
         held.0.write_marks()?;
         let next = held.0.pool.send().next();
@@ -102,12 +96,7 @@ fn reserve_until(shared: &Shared, receiver: &mut End, end: Instant) -> Result<u6
 
 /// The receiver follows: it opens, records, and forgets what was spent.
 fn record(receiver: &mut End, to: u64, spent: u64) -> Result<(), Failed> {
-    let unread = receiver.pool.unread(SPENT, to);
-    let found = receiver.disk.read(SPENT, &unread)?;
-    for (index, sealed) in unread.iter().zip(&found) {
-        receiver.pool.read_back(SPENT, *index, sealed.as_ref());
-    }
-    receiver.pool.open_to(SPENT, to);
+    receiver.open_to(SPENT, to)?;
     receiver.pool.receive_mut().reserve(to);
     receiver.write_marks()?;
     let next = receiver.pool.receive().next();
@@ -128,14 +117,8 @@ pub(super) fn drain(pair: &mut Pair, bytes: u64) -> Result<u64, Failed> {
         let mut side = 0;
         while side < bytes / 2 {
             let Some(end) = from.pool.send().wants_reservation(WINDOW_BYTES) else { break };
-            for owner in [&mut *from, &mut *to] {
-                let unread = owner.pool.unread(direction, end);
-                let found = owner.disk.read(direction, &unread)?;
-                for (index, sealed) in unread.iter().zip(&found) {
-                    owner.pool.read_back(direction, *index, sealed.as_ref());
-                }
-                owner.pool.open_to(direction, end);
-            }
+            from.open_to(direction, end)?;
+            to.open_to(direction, end)?;
             from.pool.send_mut().reserve(end);
             from.write_marks()?;
             to.pool.receive_mut().reserve(end);
