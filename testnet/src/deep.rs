@@ -3,6 +3,7 @@
 //! plants a bug fails if it is not found.
 
 mod clocks;
+mod constant_time;
 mod copies;
 mod corruption;
 mod damage;
@@ -22,6 +23,7 @@ mod power;
 mod privileges;
 mod rollback;
 mod shred;
+mod simulation;
 mod soak;
 
 use std::path::Path;
@@ -60,9 +62,15 @@ pub(crate) enum Harness {
     /// Another user of the machine tries
     #[value(name = "T19", alias = "t19")]
     T19,
+    /// Whole networks on virtual time, by seeds
+    #[value(name = "T21", alias = "t21")]
+    T21,
     /// A node loses its whole data directory; versions meet
     #[value(name = "T23", alias = "t23")]
     T23,
+    /// How long a comparison takes
+    #[value(name = "T24", alias = "t24")]
+    T24,
     /// The power is cut: what was not synced is lost
     #[value(name = "power")]
     Power,
@@ -129,7 +137,9 @@ pub(crate) async fn run(names: &[Harness], seed: Option<u64>, scale: f64) -> Res
             Harness::T16 => soak::run(&plan, &mut report).await?,
             Harness::T17 => leak::run(&plan, &mut report).await?,
             Harness::T19 => local_user::run(&mut report).await?,
+            Harness::T21 => simulation::play(&plan, &mut report),
             Harness::T23 => loss::run(&plan, &mut report).await?,
+            Harness::T24 => constant_time::play(&plan, &mut report),
             Harness::Shred => shred::run(&plan, &mut report).await?,
             Harness::Power => power::run(&plan, &mut report).await?,
         }

@@ -1,15 +1,19 @@
-//! How long a comparison takes must not tell where two values differ. In: pairs that are equal, and pairs that
+//! T24: how long a comparison takes must not tell where two values differ. In: pairs that are equal, and pairs that
 //! differ in the first byte. Out: Welch's t for the two classes, as dudect has it (Reparaz, Balasch, Verbauwhede
-//! 2017). A comparison that stops at the first difference is seen. Advisory, as other work on the machine disturbs
-//! it: `cargo test --release -p qkd-proto --test constant_time -- --ignored --nocapture`.
+//! 2017). Always: a comparison that stops at the first difference is seen. Advisory: other work on the machine
+//! disturbs it, so the least of some rounds counts.
 
 use std::hint::black_box;
 use std::time::Instant;
 
 use qkd_proto::crypto;
-use qkd_proto::entropy::{Entropy, SeededEntropy, draw};
+use qkd_proto::entropy::{Entropy as _, SeededEntropy, draw};
 use qkd_proto::mac::Tag;
 
+use super::Plan;
+use crate::report::Report;
+
+/// Samples of a round at full size.
 const SAMPLES: usize = 1_000_000;
 /// Comparisons of one sample: the clock is coarser than one of them.
 const REPEATS: usize = 32;
@@ -40,7 +44,6 @@ impl Moments {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "time is what is measured")]
 fn nanoseconds<T>(compare: impl Fn(&T, &T) -> bool, pair: &(T, T)) -> f64 {
     let begin = Instant::now();
     for _ in 0..REPEATS {
@@ -51,12 +54,12 @@ fn nanoseconds<T>(compare: impl Fn(&T, &T) -> bool, pair: &(T, T)) -> f64 {
 
 /// Welch's t for pairs of 16 bytes that are equal, and that differ at once. Samples above the 90th percentile of
 /// the first thousand are interruptions and are left out.
-fn t_of<T>(of: impl Fn([u8; 16]) -> T, compare: impl Fn(&T, &T) -> bool, seed: u64) -> f64 {
+fn t_of<T>(of: impl Fn([u8; 16]) -> T, compare: impl Fn(&T, &T) -> bool, seed: u64, samples: usize) -> f64 {
     let mut entropy = SeededEntropy::from_number(seed);
     let mut classes = [Moments::default(), Moments::default()];
     let mut first = Vec::new();
     let mut limit = f64::INFINITY;
-    for sample in 0..SAMPLES {
+    for sample in 0..samples {
         let mut random = [0; 1];
         entropy.fill(&mut random);
         let class = usize::from(random[0] & 1);
@@ -77,11 +80,10 @@ fn t_of<T>(of: impl Fn([u8; 16]) -> T, compare: impl Fn(&T, &T) -> bool, seed: u
 }
 
 /// The least |t| of some rounds.
-fn least<T>(name: &str, of: impl Fn([u8; 16]) -> T, compare: impl Fn(&T, &T) -> bool) -> f64 {
-    let rounds: Vec<f64> = (0..ROUNDS).map(|round| t_of(&of, &compare, round as u64).abs()).collect();
+fn least<T>(samples: usize, of: impl Fn([u8; 16]) -> T, compare: impl Fn(&T, &T) -> bool) -> (f64, String) {
+    let rounds: Vec<f64> = (0..ROUNDS).map(|round| t_of(&of, &compare, round as u64, samples).abs()).collect();
     let least = rounds.iter().copied().fold(f64::INFINITY, f64::min);
-    println!("{name}: |t| {least:.2} of {rounds:.2?}, {SAMPLES} samples each");
-    least
+    (least, format!("|t| {least:.2} of {rounds:.2?}, {samples} samples each"))
 }
 
 /// Planted: it stops at the first difference.
@@ -90,12 +92,15 @@ fn stops_early(a: &[u8; 16], b: &[u8; 16]) -> bool {
     a.iter().zip(b).all(|(a, b)| black_box(a) == black_box(b))
 }
 
-#[test]
-#[ignore = "advisory: it measures time"]
-fn comparisons_of_tags_and_macs_tell_nothing_by_their_time() {
-    let planted = least("a comparison that stops early", |bytes| bytes, stops_early);
-    assert!(planted > THRESHOLD, "the harness sees nothing");
-    let equal = least("crypto::equal", |bytes| bytes, |a, b| crypto::equal(a, b));
-    let tags = least("Tag ==", Tag, |a, b| a == b);
-    assert!(equal < THRESHOLD && tags < THRESHOLD);
+/// Measures all of them.
+pub(super) fn play(plan: &Plan, report: &mut Report) {
+    let samples = plan.count(SAMPLES).max(20_000);
+    let (planted, text) = least(samples, |bytes| bytes, stops_early);
+    report.check("T24 planted: a comparison that stops early", if planted > THRESHOLD { Ok(text) } else { Err(text) });
+    for (name, (t, text)) in [
+        ("bytes", least(samples, |bytes| bytes, |a, b| crypto::equal(a, b))),
+        ("tags", least(samples, Tag, |a, b| a == b)),
+    ] {
+        report.check(&format!("T24 comparison of {name}"), if t < THRESHOLD { Ok(text) } else { Err(text) });
+    }
 }
