@@ -563,12 +563,13 @@ fn an_ephemeral_directory_keeps_numbers_and_audit_lines_only() {
         assert!(get(&opened, Table::Transfers).is_empty() && get(&opened, Table::Marks).is_empty());
         put(&mut opened, Table::Transfers, "t", b"1");
         put(&mut opened, Table::Marks, "a-b", b"1");
-        put(&mut opened, Table::Audit, "", format!("line {run}").as_bytes());
+        put(&mut opened, Table::Audit, "", format!("{{\"run\":{run}}}").as_bytes());
         last = (opened.incarnation.0, opened.store.commit(Vec::new()).unwrap());
         drop(opened);
-        assert_eq!(files::names(&path).unwrap(), ["audit.log", "ballast", "lock", "state"]);
+        assert_eq!(files::names(&path).unwrap(), ["audit.head", "audit.log", "ballast", "lock", "state"]);
     }
-    assert_eq!(fs::read(path.join("audit.log")).unwrap(), b"line 1\nline 2\nline 3\n");
+    let log = fs::read_to_string(path.join("audit.log")).unwrap();
+    assert!((1..=3).all(|run| log.contains(&format!("\"run\":{run}"))), "{log}");
     let error = open(&path).err().unwrap();
     assert!(matches!(&error, DataDirError::OtherProfile { made_with: Profile::Ephemeral, .. }), "{error}");
     DataDir::reset(&path, Some(&master())).unwrap();
