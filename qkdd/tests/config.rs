@@ -4,31 +4,17 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use qkd_proto::crypto::IdentityKey;
-use qkd_proto::secret::SecretBytes;
-use qkd_proto::topology::{Member, Roster, RosterLink};
 use qkdd::config::{Config, DeviceSettings, StoreSettings};
 use qkdd::store::options::{AnchorDir, Profile};
+
+mod two_nodes;
 
 struct Folder(tempfile::TempDir);
 
 impl Folder {
     fn new() -> Self {
         let folder = Self(tempfile::tempdir().expect("a folder"));
-        let key = |seed: u8| IdentityKey::from_seed(&SecretBytes::new(vec![seed; 32]));
-        let member = |name: &str, seed| Member {
-            id: name.parse().expect("a name"),
-            key: key(seed).public(),
-            address: "127.0.0.1:1".into(),
-        };
-        let link = RosterLink {
-            id: "a-b".parse().expect("a name"),
-            transmitter: "a".parse().expect("a name"),
-            receiver: "b".parse().expect("a name"),
-        };
-        let nodes = vec![member("a", 1), member("b", 2)];
-        let roster = Roster { network: "t".into(), sequence: 1, nodes, links: vec![link] };
-        folder.write("roster.cbor", &roster.sign(&key(9)), 0o644);
+        folder.write("roster.cbor", &two_nodes::roster(), 0o644);
         folder.write("identity.key", "01".repeat(32).as_bytes(), 0o600);
         for name in ["master.key", "kme.key", "a-b.psk"] {
             folder.write(name, "02".repeat(32).as_bytes(), 0o600);
@@ -55,8 +41,7 @@ impl Folder {
 }
 
 fn good() -> String {
-    let key = IdentityKey::from_seed(&SecretBytes::new(vec![9; 32])).public();
-    let key: String = key.0.iter().map(|byte| format!("{byte:02x}")).collect();
+    let key = two_nodes::network_key();
     format!(
         "node = \"a\"\nnetwork_key = \"{key}\"\n[overlay]\nlisten = \"127.0.0.1:7001\"\n[supply]\n\
          listen = \"127.0.0.1:8001\"\n[[link]]\nname = \"a-b\"\npsk = \"a-b.psk\"\nlength = \"10km\"\n"

@@ -9,15 +9,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use qkd_proto::crypto::IdentityKey;
 use qkd_proto::secret::SecretBytes;
-use qkd_proto::topology::{Member, Roster, RosterLink};
 use qkdd::config::Config;
 use qkdd::hardening::fence::{Fenced, enter};
 use qkdd::hardening::{Wanted, syscalls};
 use qkdd::store::audit::report::{Verdict, last, verify};
 use qkdd::store::data_dir::DataDir;
 use rcgen::{CertificateParams, KeyPair};
+
+mod two_nodes;
 
 const WAIT: Duration = Duration::from_secs(60);
 const ZEROIZED: i32 = 79;
@@ -29,20 +29,7 @@ struct Home(tempfile::TempDir);
 impl Home {
     fn new(extra: &str) -> Self {
         let home = Self(tempfile::Builder::new().prefix("q").tempdir().expect("a folder"));
-        let key = |seed: u8| IdentityKey::from_seed(&SecretBytes::new(vec![seed; 32]));
-        let member = |name: &str, seed| Member {
-            id: name.parse().expect("a name"),
-            key: key(seed).public(),
-            address: "127.0.0.1:1".into(),
-        };
-        let link = RosterLink {
-            id: "a-b".parse().expect("a name"),
-            transmitter: "a".parse().expect("a name"),
-            receiver: "b".parse().expect("a name"),
-        };
-        let nodes = vec![member("a", 1), member("b", 2)];
-        let roster = Roster { network: "t".into(), sequence: 1, nodes, links: vec![link] };
-        home.write("roster.cbor", &roster.sign(&key(9)), 0o600);
+        home.write("roster.cbor", &two_nodes::roster(), 0o600);
         home.write("identity.key", "01".repeat(32).as_bytes(), 0o600);
         home.write("a-b.psk", "02".repeat(32).as_bytes(), 0o600);
         home.write("master.key", "03".repeat(32).as_bytes(), 0o600);
@@ -53,7 +40,7 @@ impl Home {
         home.write("kme.pem", certificate.as_bytes(), 0o600);
         home.write("ca.pem", certificate.as_bytes(), 0o600);
         home.write("kme.key", pair.serialize_pem().as_bytes(), 0o600);
-        let public: String = key(9).public().0.iter().map(|byte| format!("{byte:02x}")).collect();
+        let public = two_nodes::network_key();
         let text = format!(
             "node = \"a\"\nnetwork_key = \"{public}\"\n[overlay]\nlisten = \"127.0.0.1:0\"\n[supply]\n\
              listen = \"127.0.0.1:0\"\n[[link]]\nname = \"a-b\"\npsk = \"a-b.psk\"\nlength = \"10km\"\n{extra}"
