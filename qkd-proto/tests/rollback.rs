@@ -5,20 +5,6 @@ use std::time::Duration;
 
 use qkd_proto::sim::{Planted, Scenario, Verdict, Violation, run};
 
-fn scenario(planted: Option<Planted>) -> Scenario {
-    Scenario {
-        nodes: 5,
-        chords: 2,
-        faults: Duration::from_secs(8),
-        quiet: Duration::from_secs(10),
-        crash_every: Some(Duration::from_millis(1500)),
-        rollback_every: Some(Duration::from_millis(700)),
-        strict: true,
-        planted,
-        ..Scenario::default()
-    }
-}
-
 #[expect(clippy::disallowed_methods, reason = "a test may be told its size")]
 fn seeds(default: &str) -> std::ops::RangeInclusive<u64> {
     let range = std::env::var("ROLLBACK_SEEDS").unwrap_or_else(|_| default.into());
@@ -30,7 +16,7 @@ fn seeds(default: &str) -> std::ops::RangeInclusive<u64> {
 fn what_a_rolled_back_node_did_is_never_done_again() {
     let (mut rollbacks, mut noticed, mut completed, mut stalled) = (0, 0, 0, Vec::new());
     for seed in seeds("1-24") {
-        let verdict = run(&scenario(None), seed);
+        let verdict = run(&Scenario::disks_put_back(None), seed);
         assert!(verdict.violations.is_empty(), "seed {seed}: {:?}", verdict.violations);
         rollbacks += verdict.rollbacks;
         noticed += verdict.trace.matches("rolled back:").count();
@@ -49,11 +35,6 @@ fn caught(scenario: &Scenario, of: fn(&Violation) -> bool) -> usize {
     seeds("1-40").filter(|&seed| broken(&run(scenario, seed))).count()
 }
 
-fn slow(planted: Option<Planted>) -> Scenario {
-    let (sync, reset) = (Duration::from_millis(20), 0.02);
-    Scenario { sync, reset, clean_stops: 0.0, ..scenario(planted) }
-}
-
 /// The neighbours' marks alone keep pads from being spent twice where one disk at a time is put back and nobody
 /// stops cleanly (a clean stop gives unused bytes back); beyond that it takes the comparison, and without marks
 /// nothing does.
@@ -61,19 +42,22 @@ fn slow(planted: Option<Planted>) -> Scenario {
 fn pad_that_the_neighbour_has_not_recorded_is_spent_twice() {
     let twice = |violation: &Violation| matches!(violation, Violation::PadTwice(..));
     let rollbacks_apart = Duration::from_secs(3);
-    assert_eq!(caught(&Scenario { rollbacks_apart, ..slow(Some(Planted::DeafToRollback)) }, twice), 0);
-    assert!(caught(&slow(Some(Planted::NoNeighbourMark)), twice) > 0);
+    assert_eq!(
+        caught(&Scenario { rollbacks_apart, ..Scenario::slow_disks_put_back(Some(Planted::DeafToRollback)) }, twice),
+        0
+    );
+    assert!(caught(&Scenario::slow_disks_put_back(Some(Planted::NoNeighbourMark)), twice) > 0);
 }
 
 #[test]
 fn a_network_that_does_not_compare_delivers_twice() {
     let twice = |violation: &Violation| matches!(violation, Violation::DeliveredTwice(..));
-    assert!(caught(&slow(Some(Planted::DeafToRollback)), twice) > 0);
+    assert!(caught(&Scenario::slow_disks_put_back(Some(Planted::DeafToRollback)), twice) > 0);
 }
 
 /// Without strict mode, what a rollback repeats is bounded by one heartbeat, and not by nothing.
 #[test]
 fn strict_mode_is_what_closes_the_last_second() {
     let twice = |violation: &Violation| matches!(violation, Violation::DeliveredTwice(..));
-    assert!(caught(&Scenario { strict: false, ..slow(None) }, twice) > 0);
+    assert!(caught(&Scenario { strict: false, ..Scenario::slow_disks_put_back(None) }, twice) > 0);
 }

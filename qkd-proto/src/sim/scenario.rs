@@ -50,6 +50,28 @@ pub struct Scenario {
     pub planted: Option<Planted>,
 }
 
+impl Scenario {
+    /// A small network in strict mode whose disks are put back all the time.
+    pub fn disks_put_back(planted: Option<Planted>) -> Self {
+        Self {
+            nodes: 5,
+            chords: 2,
+            faults: Duration::from_secs(8),
+            crash_every: Some(Duration::from_millis(1500)),
+            rollback_every: Some(Duration::from_millis(700)),
+            strict: true,
+            planted,
+            ..Self::default()
+        }
+    }
+
+    /// The same with slow disks, more broken connections and no clean stop: what bugs need to show.
+    pub fn slow_disks_put_back(planted: Option<Planted>) -> Self {
+        let (sync, reset) = (Duration::from_millis(20), 0.02);
+        Self { sync, reset, clean_stops: 0.0, ..Self::disks_put_back(planted) }
+    }
+}
+
 impl Default for Scenario {
     fn default() -> Self {
         Self {

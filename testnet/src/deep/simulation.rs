@@ -28,7 +28,9 @@ struct Totals {
 /// Runs all of it.
 pub(super) fn play(plan: &Plan, report: &mut Report) {
     let seeds = plan.count(SEEDS) as u64;
-    for (name, scenario) in [("crashes and cuts", Scenario::default()), ("disks put back", put_back(None))] {
+    for (name, scenario) in
+        [("crashes and cuts", Scenario::default()), ("disks put back", Scenario::disks_put_back(None))]
+    {
         let started = Instant::now();
         let totals = over(&scenario, plan.seed, seeds);
         let Totals { keys, crashes, rollbacks, bad } = totals;
@@ -51,8 +53,7 @@ fn planted() -> [(&'static str, Scenario, Kind); 4] {
     let twice: Kind = |violation| matches!(violation, Violation::PadTwice(..));
     let again: Kind = |violation| matches!(violation, Violation::DeliveredTwice(..));
     let any: Kind = |_| true;
-    let slow =
-        |planted| Scenario { sync: Duration::from_millis(20), reset: 0.02, clean_stops: 0.0, ..put_back(planted) };
+    let slow = Scenario::slow_disks_put_back;
     let barrier =
         Scenario { planted: Some(Planted::NoBarrier), sync: Duration::from_millis(60), ..Scenario::default() };
     [
@@ -61,19 +62,6 @@ fn planted() -> [(&'static str, Scenario, Kind); 4] {
         ("pad spent before the neighbour recorded it", slow(Some(Planted::NoNeighbourMark)), twice),
         ("nobody compares what neighbours remember", slow(Some(Planted::DeafToRollback)), again),
     ]
-}
-
-fn put_back(planted: Option<Planted>) -> Scenario {
-    Scenario {
-        nodes: 5,
-        chords: 2,
-        faults: Duration::from_secs(8),
-        crash_every: Some(Duration::from_millis(1500)),
-        rollback_every: Some(Duration::from_millis(700)),
-        strict: true,
-        planted,
-        ..Scenario::default()
-    }
 }
 
 fn over(scenario: &Scenario, first: u64, seeds: u64) -> Totals {
