@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::effect::{Lane, Record, Table};
 use super::message::SESSION_BLOCK_BITS;
 use super::outbox::Outbox;
+use super::pad_records;
 use super::reservations::{Owed, Reading};
 use super::settings::LinkPlan;
 use super::talk::Talk;
@@ -18,7 +19,7 @@ use crate::id::{BlockId, CommitId, NodeId, Nonce};
 use crate::moment::Moment;
 use crate::pool::handshake::Handshake;
 use crate::pool::message::{DepositOffer, Sequences};
-use crate::pool::record::{self, MarksRecord};
+use crate::pool::record::MarksRecord;
 use crate::pool::{Direction, LinkKeyPool, PadBlocks, PadChain, Window};
 use crate::relay::message::LinkState;
 use crate::topology::RosterLink;
@@ -43,9 +44,6 @@ pub(super) enum Phase {
 
 /// Blocks on their way at one time: one at the device, the others in distillation.
 pub(super) const RUNS_MAX: usize = 3;
-
-/// Boxes of spent blocks that end with one deposit, in each direction.
-const PURGED_MAX: u64 = 512;
 
 /// Blocks that are talked about at one time; beyond, the oldest that nothing waits for is forgotten.
 const TALKS_MAX: usize = 16;
@@ -244,25 +242,13 @@ impl Link {
 
     /// Records of a deposit: its pad blocks, the ends of boxes that are of no use any more, the pool.
     pub(super) fn deposit_records(&mut self, pads: PadBlocks) -> Vec<Record> {
-        let gone = self.pool.as_mut().map(|pool| pool.purge(PURGED_MAX)).unwrap_or_default();
-        let end = |(direction, index)| Record {
-            table: Table::Pads,
-            key: record::pad_key(&self.roster.id, direction, index),
-            value: None,
-        };
-        // A slot may be a new block's, too: that one comes after.
-        let ends: Vec<Record> = gone.into_iter().map(end).collect();
+        let ends = self.pool.as_mut().map(|pool| pad_records::ends(&self.roster.id, pool)).unwrap_or_default();
         ends.into_iter().chain(self.pad_records(pads)).chain(self.pool_record()).collect()
     }
 
     /// Records of pad blocks in their boxes.
     pub(super) fn pad_records(&self, pads: PadBlocks) -> Vec<Record> {
-        let record = |(direction, index, sealed)| Record {
-            table: Table::Pads,
-            key: record::pad_key(&self.roster.id, direction, index),
-            value: Some(sealed),
-        };
-        pads.into_iter().map(record).collect()
+        pad_records::boxes(&self.roster.id, pads)
     }
 
     fn key(&self) -> Vec<u8> {

@@ -21,6 +21,7 @@ mod lock;
 pub mod message;
 mod origin;
 mod outbox;
+pub mod pad_records;
 #[cfg(feature = "sim")]
 pub mod planted;
 mod requests;

@@ -9,6 +9,7 @@ use qkd_proto::entropy::{Entropy as _, SeededEntropy};
 use qkd_proto::id::{BlockId, CommitId, LinkId, PoolId};
 use qkd_proto::mac::{HASH_KEY_BYTES, TAG_PAD_BYTES};
 use qkd_proto::node::effect::{Commit, Lane, Record, Table};
+use qkd_proto::node::pad_records;
 use qkd_proto::pool::message::DepositOffer;
 use qkd_proto::pool::record::{self, MarksRecord};
 use qkd_proto::pool::{BootstrapStock, Direction, LinkKeyPool, PadBlocks};
@@ -21,8 +22,6 @@ use crate::error::Failed;
 
 /// Tags of a bootstrap, for each direction.
 const BOOTSTRAP_TAGS: usize = 64;
-/// Boxes of spent blocks that end with one deposit, in each direction.
-const PURGED_MAX: u64 = 512;
 /// Results that may wait.
 const RESULTS_MAX: usize = 64;
 
@@ -94,18 +93,8 @@ impl End {
 
     fn write_pads(&mut self, pads: PadBlocks) -> Result<(), Failed> {
         let link = self.disk.link.clone();
-        let pad = |(direction, index, sealed)| Record {
-            table: Table::Pads,
-            key: record::pad_key(&link, direction, index),
-            value: Some(sealed),
-        };
-        let gone = self.pool.purge(PURGED_MAX).into_iter();
-        let end = |(direction, index)| Record {
-            table: Table::Pads,
-            key: record::pad_key(&link, direction, index),
-            value: None,
-        };
-        let mut records: Vec<Record> = gone.map(end).chain(pads.into_iter().map(pad)).collect();
+        let mut records = pad_records::ends(&link, &mut self.pool);
+        records.extend(pad_records::boxes(&link, pads));
         let pool = Some(self.pool.record().encode());
         records.push(Record { table: Table::Pools, key: link.as_str().as_bytes().to_vec(), value: pool });
         self.disk.commit(records)

@@ -126,11 +126,10 @@ pub(super) fn drain(pair: &mut Pair, bytes: u64) -> Result<u64, Failed> {
             from.pool.send_mut().acknowledge(end);
             loop {
                 let piece = BLOCK_BYTES.min(from.pool.send().ready());
-                let Some(key) =
-                    Some(piece).filter(|piece| *piece > 0).and_then(|piece| from.pool.send_mut().spend(piece))
-                else {
+                if piece == 0 {
                     break;
-                };
+                }
+                let Some(key) = from.pool.send_mut().spend(piece) else { break };
                 let length = key.bytes.len() as u64;
                 let taken = to.pool.accept(key.offset, length);
                 taken.map_err(|error| Failed::new(format!("the ends differ: {error}")))?;
