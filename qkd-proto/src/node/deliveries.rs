@@ -83,12 +83,22 @@ impl Node {
 
     fn audit_delivery(&self, to: Recipient, caller: &SaeId, other: &SaeId, keys: &[SuppliedKey]) -> Record {
         let role = if to == Recipient::Master { "master" } else { "slave" };
-        let ids: Vec<String> = keys.iter().map(|key| format!("\"{}\"", key.id)).collect();
-        let line = format!(
-            "{{\"unix_ms\":{},\"event\":\"delivered\",\"to\":\"{caller}\",\"as\":\"{role}\",\"with\":\"{other}\",\"key_ids\":[{}]}}",
-            self.now.wall.0,
-            ids.join(",")
-        );
+        let ids = id_list(keys.iter().map(|key| key.id));
+        self.audit(
+            "delivered",
+            &format!(",\"to\":\"{caller}\",\"as\":\"{role}\",\"with\":\"{other}\",\"key_ids\":{ids}"),
+        )
+    }
+
+    /// A line of the audit log; `fields` is JSON, each field behind a comma.
+    pub(super) fn audit(&self, event: &str, fields: &str) -> Record {
+        let line = format!("{{\"unix_ms\":{},\"event\":\"{event}\"{fields}}}", self.now.wall.0);
         Record { table: Table::Audit, key: Vec::new(), value: Some(SecretBytes::new(line.into_bytes())) }
     }
+}
+
+/// Key ids as JSON.
+pub(super) fn id_list(ids: impl Iterator<Item = KeyId>) -> String {
+    let ids: Vec<String> = ids.map(|id| format!("\"{id}\"")).collect();
+    format!("[{}]", ids.join(","))
 }

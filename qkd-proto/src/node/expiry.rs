@@ -5,12 +5,12 @@
 use std::time::Duration;
 
 use super::Node;
-use super::effect::{Record, Table};
+use super::deliveries::id_list;
+use super::effect::Record;
 use super::timers::Timer;
 use crate::id::TransferId;
 use crate::relay::record::TransferState;
 use crate::relay::transfer::{Recipient, Transfer};
-use crate::secret::SecretBytes;
 
 /// Longest time between two looks.
 const LOOK_MAX: Duration = Duration::from_secs(600);
@@ -43,13 +43,10 @@ impl Node {
     fn expire_one(&mut self, id: TransferId) -> Vec<Record> {
         let Some(transfer) = self.transfers.get_mut(&id) else { return Vec::new() };
         let waiting = |index: &usize| Recipient::BOTH.iter().any(|&recipient| transfer.has(recipient, *index));
-        let ids: Vec<String> =
-            (0..transfer.count()).filter(waiting).map(|index| format!("\"{}\"", transfer.key_id(index))).collect();
+        let ids = id_list((0..transfer.count()).filter(waiting).map(|index| transfer.key_id(index)));
         transfer.lose_keys();
         self.unclaimed.remove(&id);
-        let wall = self.now.wall.0;
-        let line = format!("{{\"unix_ms\":{wall},\"event\":\"expired\",\"key_ids\":[{}]}}", ids.join(","));
-        let audit = Record { table: Table::Audit, key: Vec::new(), value: Some(SecretBytes::new(line.into_bytes())) };
+        let audit = self.audit("expired", &format!(",\"key_ids\":{ids}"));
         let record = self.transfer_record(id);
         self.bury(id);
         [Some(audit), record].into_iter().flatten().collect()

@@ -6,6 +6,7 @@ use super::Node;
 use super::effect::{Action, Event};
 use super::link::Phase;
 use super::message::{NEIGHBOUR_BYTES_MAX, NEIGHBOUR_VERSION, NeighbourMessage, SESSION_BLOCK_BITS};
+use super::reservations::Owed;
 use super::timers::Timer;
 use crate::codec;
 use crate::crypto;
@@ -139,7 +140,7 @@ impl Node {
             PoolMessage::BlockAck(offer) => self.block_acknowledged(id, &offer),
             PoolMessage::BlockNak(offer) => self.block_refused(id, &offer),
             PoolMessage::Reserve { incarnation, nonce, from, to, records } => {
-                self.reserve(id, incarnation, nonce, (from, to), records);
+                self.record_reservation(id, Owed { incarnation, nonce, from, to, records });
             }
             PoolMessage::ReserveAck { nonce, to } => self.reserved(id, nonce, to),
             PoolMessage::Heartbeat { nonce, records } => self.heartbeat_heard(id, nonce, records),

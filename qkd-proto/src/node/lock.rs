@@ -2,8 +2,6 @@
 //! unlocked. Always: written down; links go on making key, and relays relaying what they cannot read.
 
 use super::Node;
-use super::effect::{Record, Table};
-use crate::secret::SecretBytes;
 
 /// What an application is told.
 pub(super) const LOCKED: &str = "the node is locked";
@@ -31,8 +29,7 @@ impl Node {
         if self.delivery_poisoned {
             return;
         }
-        let line = format!("{{\"unix_ms\":{},\"event\":\"{event}\"}}", self.now.wall.0);
-        let value = Some(SecretBytes::new(line.into_bytes()));
-        self.commit_delivery(vec![Record { table: Table::Audit, key: Vec::new(), value }]);
+        let line = self.audit(event, "");
+        self.commit_delivery(vec![line]);
     }
 }

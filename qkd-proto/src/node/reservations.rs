@@ -25,14 +25,14 @@ pub(super) struct Reading {
     indices: Vec<u64>,
 }
 
-/// A reservation of the neighbour that waits for its blocks to be read back.
+/// What the neighbour wants recorded as reserved; it may have to wait for its blocks to be read back.
 #[derive(Clone, Copy)]
 pub(super) struct Owed {
-    incarnation: Incarnation,
-    nonce: Nonce,
-    from: u64,
-    to: u64,
-    records: Sequences,
+    pub(super) incarnation: Incarnation,
+    pub(super) nonce: Nonce,
+    pub(super) from: u64,
+    pub(super) to: u64,
+    pub(super) records: Sequences,
 }
 
 impl Node {
@@ -74,20 +74,8 @@ impl Node {
         self.timers.set(Timer::Reservation(id.clone()), self.now.moment + RESERVATION_RETRY);
     }
 
-    /// The neighbour wants bytes of its direction recorded as reserved.
-    pub(super) fn reserve(
-        &mut self,
-        id: &LinkId,
-        incarnation: Incarnation,
-        nonce: Nonce,
-        (from, to): (u64, u64),
-        records: Sequences,
-    ) {
-        self.record_reservation(id, Owed { incarnation, nonce, from, to, records });
-    }
-
     /// Records the neighbour's reservation, if it goes on where the record ends.
-    fn record_reservation(&mut self, id: &LinkId, owed: Owed) {
+    pub(super) fn record_reservation(&mut self, id: &LinkId, owed: Owed) {
         let Owed { incarnation, nonce, from, to, records } = owed;
         let Some(link) = self.links.get_mut(id) else { return };
         let Phase::Session { peer, .. } = link.phase else { return };

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::Node;
-use super::effect::{Action, Table};
+use super::effect::Table;
 use super::link::{Link, LinkStats, Phase};
 use super::outbox::Outbox;
 use super::settings::{LinkPlan, NodeSettings, Standing};
@@ -103,6 +103,7 @@ impl Node {
         };
         node.restore_links(&stored)?;
         node.restore_transfers(&stored.transfers)?;
+        node.judge_own_store();
         node.publish_saes();
         node.advertise();
         node.timers.set(Timer::Digest, now.moment);
@@ -124,12 +125,11 @@ impl Node {
             match (marks, pool) {
                 (None, Some(_)) => return Err(RestoreError::MarksMissing(id)),
                 (Some((marks, _)), None) if marks.pool.is_some() => return Err(RestoreError::PoolMissing(id)),
-                (Some((marks, _)), _) if rolled_back => link.marks = MarksRecord { pool: None, ..marks },
-                (Some((marks, chains)), Some(pool)) if marks.pool == Some(pool.pool()) => {
+                (Some((marks, chains)), Some(pool)) if marks.pool == Some(pool.pool()) && !rolled_back => {
                     link.pool = Some(LinkKeyPool::restore(pool, &marks, chains, link.own_direction()));
                     link.marks = marks;
                 }
-                // A crash between a new pool and its marks: nothing of it was used.
+                // A crash between a new pool and its marks: nothing of it was used. Or an older copy: all may have been.
                 (Some((marks, _)), _) => link.marks = MarksRecord { pool: None, ..marks },
                 // From here on a missing mark file is a loss, and a crash within the first session is none.
                 (None, None) => {
@@ -193,18 +193,6 @@ impl Node {
             self.bury(id);
         }
         self.forget_the_oldest();
-        if self.settings.standing == Standing::RolledBack {
-            self.alarm(
-                "QKD-2203",
-                "store",
-                "an older copy of the data directory was put back: pools and undelivered keys are discarded",
-            );
-            self.discard_older_keys();
-            // Nothing is left that an older copy could tell wrongly.
-            self.outbox.act_after(self.last_delivery, Action::VouchForStore);
-        }
-        // Nobody could tell.
-        self.witness.confirmed |= self.links.is_empty();
         Ok(())
     }
 

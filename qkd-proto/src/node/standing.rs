@@ -53,6 +53,19 @@ impl Node {
         self.witness.standing == Standing::Anchored || self.links.get(id).is_some_and(|link| link.live)
     }
 
+    /// At a start: what this end knows of its own store, before a neighbour says anything.
+    pub(super) fn judge_own_store(&mut self) {
+        if self.witness.standing == Standing::RolledBack {
+            let text = "an older copy of the data directory was put back: pools and undelivered keys are discarded";
+            self.alarm("QKD-2203", "store", text);
+            self.discard_older_keys();
+            // Nothing is left that an older copy could tell wrongly.
+            self.outbox.act_after(self.last_delivery, Action::VouchForStore);
+        }
+        // Nobody could tell.
+        self.witness.confirmed |= self.links.is_empty();
+    }
+
     /// What a neighbour remembers of this node.
     pub(super) fn testimony(&mut self, id: &LinkId, testimony: Testimony) {
         match testimony {
