@@ -15,6 +15,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use qkd_proto::id::{CommitId, LinkId, StoreSequence};
+use qkd_proto::kernel::heap;
 use qkd_proto::node::effect::{Commit, Lane, Record, Table};
 use tokio::sync::mpsc::{Sender, error};
 
@@ -30,6 +31,8 @@ const GROUP_RECORDS_MAX: usize = 1024;
 const SETTLE_AFTER: Duration = Duration::from_millis(500);
 /// How long a store is left alone at most.
 const REST_MAX: Duration = Duration::from_secs(60);
+/// A store without a commit for so long hands free memory back: not every link's key comes from job threads.
+const TRIM_AFTER: Duration = Duration::from_secs(2);
 /// How often a full result channel is tried again.
 const RESULT_WAIT: Duration = Duration::from_millis(1);
 
@@ -87,6 +90,7 @@ impl Committer {
             stopping: stopping.clone(),
             poisoned: BTreeSet::new(),
             settle_at: Instant::now() + REST_MAX,
+            trim_at: None,
         };
         let thread = thread::Builder::new().name("committer".into()).spawn(move || writer.run(&waiting))?;
         Ok(Self { queue, thread, stopping })
@@ -120,6 +124,8 @@ struct Writer {
     stopping: Arc<AtomicBool>,
     poisoned: BTreeSet<Lane>,
     settle_at: Instant,
+    /// When free memory is handed back, if there was a commit since it last was.
+    trim_at: Option<Instant>,
 }
 
 impl Writer {
@@ -146,11 +152,23 @@ impl Writer {
     /// The next work; none once the handle is gone. Meanwhile the store is looked after.
     fn wait(&mut self, waiting: &Receiver<Work>) -> Option<Work> {
         loop {
-            match waiting.recv_timeout(self.settle_at.saturating_duration_since(Instant::now())) {
+            let next = self.trim_at.map_or(self.settle_at, |trim_at| trim_at.min(self.settle_at));
+            match waiting.recv_timeout(next.saturating_duration_since(Instant::now())) {
                 Ok(work) => return Some(work),
-                Err(RecvTimeoutError::Timeout) => self.settle(),
+                Err(RecvTimeoutError::Timeout) => self.rest(),
                 Err(RecvTimeoutError::Disconnected) => return None,
             }
+        }
+    }
+
+    /// Nothing waits: what is due is done.
+    fn rest(&mut self) {
+        let now = Instant::now();
+        if self.trim_at.take_if(|trim_at| *trim_at <= now).is_some() {
+            heap::give_back();
+        }
+        if now >= self.settle_at {
+            self.settle();
         }
     }
 
@@ -190,6 +208,7 @@ impl Writer {
 
     fn write(&mut self, group: Group) {
         self.settle_at = self.settle_at.min(Instant::now() + SETTLE_AFTER);
+        self.trim_at = Some(Instant::now() + TRIM_AFTER);
         fail_point::pass(Point::CommitTaken);
         let poisoned = &self.poisoned;
         let (bad, good): (Vec<_>, Vec<_>) =
