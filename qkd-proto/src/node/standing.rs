@@ -28,6 +28,8 @@ pub(super) struct Witness {
     pub(super) confirmed: bool,
     /// The newest sequence that is durable.
     pub(super) sequence: StoreSequence,
+    /// The delivery that the next heartbeat tells of, once its commit is durable.
+    news: Option<CommitId>,
     /// Strict mode: answers whose commit is open.
     open: Vec<(CommitId, RequestId, SupplyAnswer)>,
     /// Strict mode: answers that no neighbour remembers yet.
@@ -37,7 +39,7 @@ pub(super) struct Witness {
 impl Witness {
     pub(super) fn new(standing: Standing, sequence: StoreSequence) -> Self {
         let confirmed = standing != Standing::Unconfirmed;
-        Self { standing, confirmed, sequence, open: Vec::new(), durable: Vec::new() }
+        Self { standing, confirmed, sequence, news: None, open: Vec::new(), durable: Vec::new() }
     }
 }
 
@@ -111,17 +113,20 @@ impl Node {
         self.timers.set_by(Timer::Heartbeat, self.now.moment + HEARTBEAT);
     }
 
-    /// Tells the neighbours how far this node's records are.
+    /// Tells the neighbours how far this node's records are. Under load some delivery is always on its way to
+    /// the disk: this waits for the one that was newest when it was due, and the next heartbeat has the rest.
     pub(super) fn heartbeat(&mut self) {
-        if self.last_delivery.is_some_and(|commit| self.outbox.is_open(commit)) {
+        self.witness.news = self.witness.news.or(self.last_delivery);
+        if self.witness.news.is_some_and(|commit| self.outbox.is_open(commit)) {
             return self.timers.set(Timer::Heartbeat, self.now.moment + HEARTBEAT_RETRY);
         }
+        let told = self.witness.news.take();
         for id in self.links.keys().cloned().collect::<Vec<_>>() {
             let Some(Phase::Session { own, .. }) = self.links.get(&id).map(|link| &link.phase) else { continue };
             let (nonce, records) = (*own, self.sequences(&id));
             self.send_pool(&id, None, PoolMessage::Heartbeat { nonce, records });
         }
-        if !self.witness.durable.is_empty() {
+        if !self.witness.durable.is_empty() || self.last_delivery > told {
             self.timers.set(Timer::Heartbeat, self.now.moment + HEARTBEAT);
         }
     }

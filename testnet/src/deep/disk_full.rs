@@ -89,8 +89,10 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> Result<(), Failed> 
     let mut refusals = 0;
     for round in 0..rounds {
         for point in 0..points {
-            // A short run tries points from all over the list.
-            let left = LEFT[(point + random.below(LEFT.len() as u64) as usize) % LEFT.len()];
+            // A short run tries points from all over the list, and in any case a disk that is full at once.
+            let first = round == 0 && point == 0;
+            let left =
+                if first { LEFT[0] } else { LEFT[(point + random.below(LEFT.len() as u64) as usize) % LEFT.len()] };
             let i = random.below(2) as usize;
             let done = full(&mut load, &disks[i], i, left, &mut random).await?;
             let label = format!("T3 round {} {left} B left at {}", round + 1, load.cluster.daemons[i].node.name);

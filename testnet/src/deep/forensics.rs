@@ -12,7 +12,7 @@ use qkd_proto::labels::derive::STORE_SEAL;
 use qkd_proto::secret::SecretBytes;
 
 /// Bytes of a slot of a slot file, and where its parts are.
-const PAGE: usize = 4096;
+pub(super) const PAGE: usize = 4096;
 const ID: std::ops::Range<usize> = 12..28;
 const SEQ: std::ops::Range<usize> = 28..36;
 const LENGTH: std::ops::Range<usize> = 52..56;

@@ -2,7 +2,7 @@
 //! Out: what a thief with the whole disk and every key file can open. Always: on ext4 as servers have it, and
 //! first with a copy of the key files left lying about, which has to be found.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -29,6 +29,8 @@ const KEYS: usize = 60;
 const IMAGE_BYTES: u64 = 64 << 20;
 /// When a consumed key has to be gone.
 const GONE_AFTER: Duration = Duration::from_secs(1);
+/// Files that keys lie in.
+const KEY_FILES: [&str; 3] = ["ring.0", "ring.1", "shred"];
 
 /// A loop image under a data directory.
 struct Image {
@@ -55,9 +57,13 @@ impl Image {
         Ok(image)
     }
 
+    fn sync(&self) -> Result<(), Failed> {
+        run_program("sync", &["-f"], &[&self.at])
+    }
+
     /// Its raw bytes, all that the kernel holds written back first.
     fn bytes(&self) -> Result<Vec<u8>, Failed> {
-        run_program("sync", &["-f"], &[&self.at])?;
+        self.sync()?;
         run_program("sync", &[], &[&self.file])?;
         std::fs::read(&self.file).map_err(|error| Failed::file(&self.file, error))
     }
@@ -94,11 +100,14 @@ pub(super) async fn run(plan: &Plan, report: &mut Report) -> Result<(), Failed> 
         // The first round is the planted one.
         let copies = if number == 0 { lay_copies(&load)? } else { Vec::new() };
         let keys = consume(&load, KEYS).await?;
-        let before = images.iter().enumerate().map(|(i, image)| hold(&load, i, || newest_marks(&load, i, image)));
-        let before = before.collect::<Result<Vec<_>, _>>()?;
+        let forms = Forms::of(&keys);
+        let look = |i| hold(&load, i, || find(&load, i, &images[i], &forms));
+        let before = (0..images.len()).map(look).collect::<Result<Vec<_>, _>>()?;
         tokio::time::sleep(GONE_AFTER).await;
-        for (i, image) in images.iter().enumerate() {
-            let seen = hold(&load, i, || look(&load, i, image, &keys, &before[i]))?;
+        // A sync of a busy disk takes its time, the daemon's too.
+        images.iter().try_for_each(Image::sync)?;
+        for (i, before) in before.iter().enumerate() {
+            let seen = judge(before, &look(i)?);
             let name = &load.cluster.daemons[i].node.name;
             if number == 0 {
                 report.check(&format!("shred planted at {name}: copies of key files"), caught(seen));
@@ -143,7 +152,7 @@ async fn consume(load: &Load, count: usize) -> Result<Vec<Vec<u8>>, Failed> {
 fn lay_copies(load: &Load) -> Result<Vec<PathBuf>, Failed> {
     let mut copies = Vec::new();
     for daemon in &load.cluster.daemons {
-        for name in ["ring.0", "ring.1", "shred"] {
+        for name in KEY_FILES {
             let (file, to) = (daemon.data_dir().join(name), daemon.data_dir().join(format!("{name}.bak")));
             if file.exists() {
                 copy(&file, &to)?;
@@ -174,50 +183,66 @@ fn open_all(load: &Load, i: usize, bytes: &[u8]) -> Result<(Opened, SecretBytes)
     Ok((forensics::read(bytes, &master, &links), master))
 }
 
-/// The number of each link's newest mark.
-fn newest_marks(load: &Load, i: usize, image: &Image) -> Result<BTreeMap<String, u64>, Failed> {
-    let (opened, _) = open_all(load, i, &image.bytes()?)?;
-    let newest = opened.marks.into_iter().filter_map(|(link, marks)| Some((link, marks.last().copied()?)));
-    Ok(newest.collect())
+/// What a thief finds at one moment.
+struct Find {
+    opened: Opened,
+    /// Consumed keys in plain, in any form.
+    plain: usize,
+    /// Consumed keys in records of now.
+    held: usize,
+    /// Records of now that have a data key.
+    records: usize,
+    /// Data keys of no record of now.
+    orphans: BTreeSet<[u8; 32]>,
 }
 
-/// What the thief opens a second later: no key in any form, one data key a record, no mark of before.
-fn look(
-    load: &Load,
-    i: usize,
-    image: &Image,
-    keys: &[Vec<u8>],
-    before: &BTreeMap<String, u64>,
-) -> Result<Result<String, String>, Failed> {
+/// Looks at an image.
+fn find(load: &Load, i: usize, image: &Image, forms: &Forms) -> Result<Find, Failed> {
     let bytes = image.bytes()?;
     let (opened, master) = open_all(load, i, &bytes)?;
-    let forms = Forms::of(keys);
-    let plain = forms.find(&bytes).len();
-    let (records, held) = live_records(load, i, &master, &forms)?;
-    let is_old = |(link, marks): (&String, &BTreeSet<u64>)| {
-        marks.first().zip(before.get(link)).is_some_and(|(oldest, newest)| oldest < newest)
-    };
-    let old = opened.marks.iter().filter(|of| is_old(*of)).count();
-    let text = format!(
-        "{} MiB: {plain} keys in any form, {held} in records of now; {} intermediate key(s); {} data keys for {records} \
-         records; {old} links with a mark of before",
-        bytes.len() >> 20,
-        opened.wraps.len(),
-        opened.data_keys.len()
-    );
-    if opened.wraps.is_empty() || opened.marks.is_empty() || opened.data_keys.is_empty() {
-        return Ok(Err(format!("the thief is blind: {text}")));
-    }
-    Ok(if plain + held + old == 0 && opened.data_keys.len() <= records { Ok(text) } else { Err(text) })
+    let (records, held, live) = live_records(load, i, &master, forms)?;
+    let orphans = opened.data_keys.difference(&live).copied().collect();
+    Ok(Find { plain: forms.find(&bytes).len(), opened, held, records, orphans })
 }
 
-/// How many records have a data key of their own, and how many consumed keys they hold, by opening a copy of
-/// the directory.
-fn live_records(load: &Load, i: usize, master: &SecretBytes, forms: &Forms) -> Result<(usize, usize), Failed> {
+/// What the thief has a second later: no key in any form, no data key that was of no record before already, no
+/// mark of before.
+fn judge(before: &Find, after: &Find) -> Result<String, String> {
+    let is_old = |(link, marks): (&String, &BTreeSet<u64>)| {
+        let newest = before.opened.marks.get(link).and_then(|marks| marks.last());
+        marks.first().zip(newest).is_some_and(|(oldest, newest)| oldest < newest)
+    };
+    let old = after.opened.marks.iter().filter(|of| is_old(*of)).count();
+    let overdue = after.orphans.intersection(&before.orphans).count();
+    let (plain, held) = (after.plain, after.held);
+    let text = format!(
+        "{plain} keys in any form, {held} in records of now; {} intermediate key(s); {} data keys for {} records, \
+         {overdue} longer than a second without its record; {old} links with a mark of before",
+        after.opened.wraps.len(),
+        after.opened.data_keys.len(),
+        after.records
+    );
+    if after.opened.wraps.is_empty() || after.opened.marks.is_empty() || after.opened.data_keys.is_empty() {
+        return Err(format!("the thief is blind: {text}"));
+    }
+    if plain + held + old + overdue == 0 { Ok(text) } else { Err(text) }
+}
+
+/// How many records have a data key of their own, how many consumed keys they hold, and those data keys, by
+/// opening a copy of the directory: it forgets all others when it is closed.
+fn live_records(
+    load: &Load,
+    i: usize,
+    master: &SecretBytes,
+    forms: &Forms,
+) -> Result<(usize, usize, BTreeSet<[u8; 32]>), Failed> {
     let data = load.cluster.daemons[i].data_dir();
     let opened = data.with_file_name("data-opened");
     remove(&opened)?;
     copy(&data, &opened)?;
+    for name in KEY_FILES {
+        remove(&opened.join(format!("{name}.bak")))?;
+    }
     let store =
         qkdd::store::data_dir::DataDir::open(&opened, master).map_err(|error| Failed::new(error.to_string()))?;
     let (mut records, mut held) = (0, 0);
@@ -227,8 +252,13 @@ fn live_records(load: &Load, i: usize, master: &SecretBytes, forms: &Forms) -> R
         held += all.iter().map(|(_, record)| forms.find(record.expose()).len()).sum::<usize>();
     }
     drop(store);
+    let mut bytes = Vec::new();
+    for path in KEY_FILES.map(|name| opened.join(name)).into_iter().filter(|path| path.exists()) {
+        bytes.extend(std::fs::read(&path).map_err(|error| Failed::file(&path, error))?);
+        bytes.resize(bytes.len().next_multiple_of(forensics::PAGE), 0);
+    }
     remove(&opened)?;
-    Ok((records, held))
+    Ok((records, held, forensics::read(&bytes, master, &[]).data_keys))
 }
 
 fn caught(seen: Result<String, String>) -> Result<String, String> {

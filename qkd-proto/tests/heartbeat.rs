@@ -1,0 +1,56 @@
+//! Neighbours hear how far a node's deliveries are, however busy it is: what a rolled-back node could repeat
+//! is bounded by that.
+
+mod rig;
+
+use std::time::Duration;
+
+use qkd_proto::node::effect::{Lane, Table};
+use qkd_proto::node::input::Input;
+use qkd_proto::pool::record::MarksRecord;
+use qkd_proto::secret::SecretBytes;
+use rig::Rig;
+
+const TICK: Duration = Duration::from_millis(50);
+
+/// The sequence of site 0's store that site 1 remembers durably.
+fn remembered(rig: &Rig) -> u64 {
+    let link = rig.link_id(0);
+    let marks = &rig.sites[1].disk[&(Table::Marks, link.as_str().as_bytes().to_vec())];
+    let (marks, _) = MarksRecord::decode(&SecretBytes::copy_of(marks)).expect("a mark");
+    marks.peer.map_or(0, |peer| peer.store_sequence.0)
+}
+
+fn open_deliveries(rig: &Rig) -> usize {
+    rig.sites[0].writing.iter().filter(|commit| commit.lane == Lane::Delivery).count()
+}
+
+/// Half a second in which site 0 always has a delivery on its way to the disk.
+fn busy(rig: &mut Rig) {
+    for _ in 0..10 {
+        rig.enc(0, 1, 1);
+        while open_deliveries(rig) > 1 {
+            rig.sync(0);
+        }
+        rig.settle();
+        rig.clock += TICK;
+        assert!(open_deliveries(rig) > 0, "the disk is never idle");
+        (0..2).for_each(|at| rig.feed(at, Input::Timer));
+    }
+}
+
+#[test]
+fn a_node_that_always_delivers_is_heard_of_all_the_same() {
+    let mut rig = Rig::line(2);
+    assert!(rig.one_key(0, 1));
+    rig.sites[0].slow_disk = true;
+    for _ in 0..4 {
+        busy(&mut rig);
+    }
+    for _ in 0..6 {
+        let durable = rig.sites[0].sequence;
+        (0..4).for_each(|_| busy(&mut rig));
+        assert!(rig.sites[0].sequence > durable + 10, "it delivers");
+        assert!(remembered(&rig) >= durable, "{} of {durable} after two seconds", remembered(&rig));
+    }
+}
