@@ -211,3 +211,42 @@ fn an_advert_with_an_impossible_level_is_refused() {
     }
     assert!(rig.one_key(0, 2));
 }
+
+/// The first hop frame that node 0 sends is altered on the way.
+fn first_hop_altered(how: impl Fn(&mut HopFrame) + 'static) -> Rig {
+    let mut rig = Rig::line(2);
+    assert!(rig.one_key(0, 1));
+    let mut done = false;
+    rig.alter = Some(Box::new(move |_, bytes| {
+        let message = codec::decode::<NeighbourMessage>(NEIGHBOUR_VERSION, bytes, NEIGHBOUR_BYTES_MAX);
+        if let Ok(NeighbourMessage::Relay(RelayMessage::Hop(mut frame))) = message
+            && !std::mem::replace(&mut done, true)
+        {
+            how(&mut frame);
+            *bytes = codec::encode(NEIGHBOUR_VERSION, &NeighbourMessage::Relay(RelayMessage::Hop(frame)));
+        }
+        true
+    }));
+    rig
+}
+
+/// A wrong tag proves nothing, not even where its pad lies: what lies before it stays usable.
+#[test]
+fn a_forged_offset_burns_no_pad() {
+    for far in [0, 200] {
+        let mut rig = first_hop_altered(move |frame| {
+            frame.offset += far;
+            frame.tag.0[0] ^= 1;
+        });
+        let receive = |rig: &Rig| rig.link_status(1, 0).store_peer_bytes;
+        let before = receive(&rig);
+        let id = rig.enc(0, 1, 1);
+        rig.settle();
+        let burnt = before.saturating_sub(receive(&rig));
+        assert!(rig.logged("a relay frame is refused"));
+        // What was really sent, its answer's tags and the second try; never the 200 bytes that were claimed.
+        assert!(burnt < 200, "{burnt} bytes are gone after an offset that was {far} too high");
+        rig.run_for(Duration::from_secs(3));
+        assert!(rig.answers.contains_key(&id));
+    }
+}

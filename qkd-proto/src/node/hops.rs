@@ -8,7 +8,7 @@ use super::planted::Defect;
 use crate::codec;
 use crate::id::{LinkId, NodeId};
 use crate::mac::ONE_TIME_KEY_BYTES;
-use crate::pool::LinkKeyPool;
+use crate::pool::{LinkKey, LinkKeyPool};
 use crate::relay::hop::{self, HopPlace};
 use crate::relay::message::{
     HopFrame, KEY_BYTES_MAX, LetterBody, LinkState, REASON_CHARS_MAX, ROUTE_LINKS_MAX, RelayMessage,
@@ -73,12 +73,8 @@ impl Node {
 
     /// Takes the bits out from under the inbound pad.
     fn take_hop(&mut self, id: &LinkId, frame: &HopFrame) -> Option<SecretBytes> {
-        let link = self.links.get_mut(id)?;
-        let place = place_of(id, link.pool.as_ref()?, true);
-        let accepted = link.pool.as_mut()?.accept(frame.offset, hop::pad_bytes(frame.body.len()));
-        let bits = accepted.map_err(|error| error.to_string());
-        let bits = bits.and_then(|key| hop::unwrap(&place, frame, key).map_err(|error| error.to_string()));
-        match bits {
+        let pool = self.links.get_mut(id)?.pool.as_mut()?;
+        match take_from(pool, id, frame) {
             Ok(bits) => Some(bits),
             Err(why) => {
                 self.alarm("QKD-2301", id.as_str(), &format!("a relay frame is refused: {why}"));
@@ -131,6 +127,18 @@ impl Node {
         let body = LetterBody::HopFailed { transfer: header.transfer, link, reason };
         self.send_letter(&header.origin, body);
     }
+}
+
+/// Where a frame's pad lies is a claim until its tag fits: the pad of a right frame is gone, a wrong one takes
+/// none with it but the very next.
+fn take_from(pool: &mut LinkKeyPool, id: &LinkId, frame: &HopFrame) -> Result<SecretBytes, String> {
+    let (offset, length) = (frame.offset, hop::pad_bytes(frame.body.len()));
+    let bytes = pool.receive().peek(offset, length).map_err(|error| error.to_string())?;
+    let bits = hop::unwrap(&place_of(id, pool, true), frame, LinkKey { offset, bytes });
+    if bits.is_ok() || offset == pool.receive().next() {
+        drop(pool.accept(offset, length));
+    }
+    bits.map_err(|error| error.to_string())
 }
 
 fn place_of(id: &LinkId, pool: &LinkKeyPool, inbound: bool) -> HopPlace {
