@@ -116,8 +116,10 @@ fn message(dice: &mut SeededEntropy, rig: &Rig, nonce: [Option<Nonce>; 2]) -> Ne
             let (from, to, records) = (number(dice), number(dice), records(dice));
             pool(PoolMessage::Reserve { incarnation: Incarnation(1), nonce, from, to, records })
         }
-        6 => pool(PoolMessage::ReserveAck { nonce, to: number(dice) }),
-        11 if dice.below(2) == 0 => pool(PoolMessage::HeartbeatAck { nonce, records: records(dice) }),
+        6 => pool(PoolMessage::ReserveAck { nonce, to: number(dice), own: records(dice) }),
+        11 if dice.below(2) == 0 => {
+            pool(PoolMessage::HeartbeatAck { nonce, records: records(dice), own: records(dice) })
+        }
         11 => pool(PoolMessage::Heartbeat { nonce, records: records(dice) }),
         7 => pool(PoolMessage::Grant { nonce, offset: number(dice), length: number(dice) }),
         10 => pool(PoolMessage::BlockResume { block: block(dice, rig), heard: number(dice) as u32 }),

@@ -142,9 +142,9 @@ impl Node {
             PoolMessage::Reserve { incarnation, nonce, from, to, records } => {
                 self.record_reservation(id, Owed { incarnation, nonce, from, to, records });
             }
-            PoolMessage::ReserveAck { nonce, to } => self.reserved(id, nonce, to),
+            PoolMessage::ReserveAck { nonce, to, own } => self.reserved(id, nonce, to, own),
             PoolMessage::Heartbeat { nonce, records } => self.heartbeat_heard(id, nonce, records),
-            PoolMessage::HeartbeatAck { nonce, records } => self.heartbeat_remembered(id, nonce, records),
+            PoolMessage::HeartbeatAck { nonce, records, own } => self.heartbeat_remembered(id, nonce, records, own),
             PoolMessage::Grant { nonce, offset, length } => self.grant_heard(id, nonce, offset, length),
         }
     }

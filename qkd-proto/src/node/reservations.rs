@@ -64,9 +64,7 @@ impl Node {
         let Some(send) = link.pool.as_ref().map(|pool| pool.send()) else { return };
         let Some((from, to)) = send.pending_reservation().filter(|&(_, to)| send.is_open_to(to)) else { return };
         let (incarnation, after) = (self.settings.incarnation, link.last_commit);
-        // The marks that the question waits for, not the older ones that are durable by now: a disk from just
-        // before this write would else fit what the neighbour remembers.
-        let records = Sequences { marks: link.marks.sequence, ..self.sequences(id) };
+        let records = self.sequences_to_be(id);
         self.send_pool(id, after, PoolMessage::Reserve { incarnation, nonce: own, from, to, records });
         if let Some(link) = self.links.get_mut(id) {
             link.asked.get_or_insert(self.now.moment);
@@ -105,13 +103,13 @@ impl Node {
         if goes_on || link.marks.peer != known {
             link.commit_marks(Vec::new(), &mut self.outbox);
         }
-        let after = self.links.get(id).and_then(|link| link.last_commit);
-        self.send_pool(id, after, PoolMessage::ReserveAck { nonce, to });
+        let (after, own) = (self.links.get(id).and_then(|link| link.last_commit), self.sequences_to_be(id));
+        self.send_pool(id, after, PoolMessage::ReserveAck { nonce, to, own });
         self.grant(id);
     }
 
     /// The neighbour has recorded a reservation of this end.
-    pub(super) fn reserved(&mut self, id: &LinkId, nonce: Nonce, to: u64) {
+    pub(super) fn reserved(&mut self, id: &LinkId, nonce: Nonce, to: u64, theirs: Sequences) {
         let Some(link) = self.links.get_mut(id) else { return };
         if !matches!(link.phase, Phase::Session { own, .. } if own == nonce) {
             return;
@@ -119,6 +117,7 @@ impl Node {
         if to > link.durable.send_reserved || link.durable.pool != link.marks.pool {
             return self.log(Event::Link(id.clone(), "an acknowledgement came before it was asked: ignored".into()));
         }
+        link.remember(theirs);
         link.heard_back(self.now.moment);
         if let Some(pool) = &mut link.pool {
             pool.send_mut().acknowledge(to);

@@ -44,6 +44,13 @@ impl Witness {
 }
 
 impl Node {
+    /// How far this node's records are once the last mark of a link is durable. To be said after that alone:
+    /// with an older sequence, a disk from just before that write would fit what the neighbour remembers.
+    pub(super) fn sequences_to_be(&self, id: &LinkId) -> Sequences {
+        let marks = self.links.get(id).map_or(0, |link| link.marks.sequence);
+        Sequences { marks, ..self.sequences(id) }
+    }
+
     /// How far this node's durable records are.
     pub(super) fn sequences(&self, id: &LinkId) -> Sequences {
         let marks = self.links.get(id).map_or(0, |link| link.durable.sequence);
@@ -142,16 +149,17 @@ impl Node {
         if link.marks.peer != before {
             link.commit_marks(Vec::new(), &mut self.outbox);
         }
-        let after = self.links.get(id).and_then(|link| link.last_commit);
-        self.send_pool(id, after, PoolMessage::HeartbeatAck { nonce, records });
+        let (after, own) = (self.links.get(id).and_then(|link| link.last_commit), self.sequences_to_be(id));
+        self.send_pool(id, after, PoolMessage::HeartbeatAck { nonce, records, own });
     }
 
     /// A neighbour remembers how far this node's records were.
-    pub(super) fn heartbeat_remembered(&mut self, id: &LinkId, nonce: Nonce, records: Sequences) {
-        let own = self.links.get(id).map(|link| &link.phase);
-        if !matches!(own, Some(Phase::Session { own, .. }) if *own == nonce) {
+    pub(super) fn heartbeat_remembered(&mut self, id: &LinkId, nonce: Nonce, records: Sequences, theirs: Sequences) {
+        let Some(link) = self.links.get_mut(id) else { return };
+        if !matches!(link.phase, Phase::Session { own, .. } if own == nonce) {
             return;
         }
+        link.remember(theirs);
         let waiting = std::mem::take(&mut self.witness.durable);
         let (known, waiting): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|(at, ..)| *at <= records.store);
         self.witness.durable = waiting;

@@ -154,6 +154,8 @@ pub enum PoolMessage {
         nonce: Nonce,
         /// What is recorded.
         to: u64,
+        /// How far the speaker's own records are; the listener remembers it.
+        own: Sequences,
     },
     /// Either end: how far its records are; the listener remembers it.
     Heartbeat {
@@ -168,6 +170,8 @@ pub enum PoolMessage {
         nonce: Nonce,
         /// How far.
         records: Sequences,
+        /// How far the speaker's own records are; the listener remembers it.
+        own: Sequences,
     },
     /// Owner: these own bytes were reserved, acknowledged and are given away.
     Grant {
