@@ -8,8 +8,8 @@ use super::planted::Defect;
 use crate::codec;
 use crate::id::{LinkId, NodeId};
 use crate::mac::ONE_TIME_KEY_BYTES;
-use crate::pool::{LinkKey, LinkKeyPool};
-use crate::relay::hop::{self, HopPlace};
+use crate::pool::LinkKeyPool;
+use crate::relay::hop::{self, HopPlace, TagError};
 use crate::relay::message::{
     HopFrame, KEY_BYTES_MAX, LetterBody, LinkState, REASON_CHARS_MAX, ROUTE_LINKS_MAX, RelayMessage,
     TRANSFER_BYTES_MAX, TransferHeader,
@@ -129,16 +129,10 @@ impl Node {
     }
 }
 
-/// Where a frame's pad lies is a claim until its tag fits: the pad of a right frame is gone, a wrong one takes
-/// none with it but the very next.
 fn take_from(pool: &mut LinkKeyPool, id: &LinkId, frame: &HopFrame) -> Result<SecretBytes, String> {
-    let (offset, length) = (frame.offset, hop::pad_bytes(frame.body.len()));
-    let bytes = pool.receive().peek(offset, length).map_err(|error| error.to_string())?;
-    let bits = hop::unwrap(&place_of(id, pool, true), frame, LinkKey { offset, bytes });
-    if bits.is_ok() || offset == pool.receive().next() {
-        drop(pool.accept(offset, length));
-    }
-    bits.map_err(|error| error.to_string())
+    let (place, length) = (place_of(id, pool, true), hop::pad_bytes(frame.body.len()));
+    let bits = pool.accept_proven(frame.offset, length, |key| hop::unwrap(&place, frame, key).ok());
+    bits.map_err(|error| error.to_string())?.ok_or_else(|| TagError.to_string())
 }
 
 fn place_of(id: &LinkId, pool: &LinkKeyPool, inbound: bool) -> HopPlace {

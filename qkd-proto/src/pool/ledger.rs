@@ -249,7 +249,34 @@ impl Ledger {
     /// # Errors
     /// Used before, not reserved, or not held.
     pub fn accept(&mut self, offset: u64, length: u64) -> Result<LinkKey, AcceptError> {
-        let (late, end) = (self.admit(offset, length)?, offset + length);
+        let late = self.admit(offset, length)?;
+        let bytes = self.copy(offset, length);
+        self.use_up(late, offset, offset + length);
+        Ok(LinkKey { offset, bytes })
+    }
+
+    /// Lets words prove themselves with the `length` bytes at `offset`, which are gone if they do; none if they
+    /// do not. Where their bytes lie is a claim as well, and a forged one must not burn what lies before: a
+    /// failure takes no bytes with it but the very next.
+    ///
+    /// # Errors
+    /// As [`Self::accept`].
+    pub fn accept_proven<T>(
+        &mut self,
+        offset: u64,
+        length: u64,
+        prove: impl FnOnce(LinkKey) -> Option<T>,
+    ) -> Result<Option<T>, AcceptError> {
+        let late = self.admit(offset, length)?;
+        let proven = prove(LinkKey { offset, bytes: self.copy(offset, length) });
+        if proven.is_some() || offset == self.next {
+            self.use_up(late, offset, offset + length);
+        }
+        Ok(proven)
+    }
+
+    /// The range from `offset` to `end`, in the skipped range `late` if in any, is used.
+    fn use_up(&mut self, late: Option<usize>, offset: u64, end: u64) {
         match late {
             Some(place) => {
                 let (from, to) = self.skipped.remove(place);
@@ -261,16 +288,8 @@ impl Ledger {
         }
         let oldest = self.skipped.len().saturating_sub(SKIPPED_MAX);
         self.skipped.drain(..oldest);
-        Ok(self.take(offset, length))
-    }
-
-    /// What [`Self::accept`] would give, which stays: for words that have to prove themselves first.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn peek(&self, offset: u64, length: u64) -> Result<SecretBytes, AcceptError> {
-        self.admit(offset, length)?;
-        Ok(self.copy(offset, length))
+        self.next = self.next.max(end);
+        self.drop_spent();
     }
 
     /// Checks that the neighbour may name this range; gives the place of the skipped range it lies in, if any.

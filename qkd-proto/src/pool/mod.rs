@@ -293,25 +293,31 @@ impl LinkKeyPool {
         Some(AuthTag { stock, offset: pad.offset, tag: text.hide(pad.bytes.expose()) })
     }
 
+    /// As [`Self::accept`], for words that have to prove themselves with those bytes; none if they do not.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn accept_proven<T>(
+        &mut self,
+        offset: u64,
+        length: u64,
+        prove: impl FnOnce(LinkKey) -> Option<T>,
+    ) -> Result<Option<T>, AcceptError> {
+        self.receive_mut().accept_proven(offset, length, prove)
+    }
+
     /// True if the neighbour signed `text`. The pad of a right tag is gone; a wrong one takes none with it but
-    /// the very next. Where its pad lies is a claim as well, and a forged one must not burn what lies before.
+    /// the very next.
     pub fn check(&mut self, text: &HashValue, claimed: &AuthTag) -> bool {
         self.hash_keys.count();
         let (theirs, length) = (self.own.opposite(), mac::TAG_PAD_BYTES as u64);
-        let (pad, next) = match (&self.stock, claimed.stock) {
-            (Some(stock), PadStock::Bootstrap) => (stock.peek(theirs, claimed.offset), stock.next(theirs)),
-            (None, PadStock::Bootstrap) => return false,
-            (_, PadStock::Pool) => (self.receive().peek(claimed.offset, length).ok(), self.receive().next()),
+        let prove = |pad: LinkKey| (text.hide(pad.bytes.expose()) == claimed.tag).then_some(());
+        let proven = match (&mut self.stock, claimed.stock) {
+            (Some(stock), PadStock::Bootstrap) => stock.accept_proven(theirs, claimed.offset, prove),
+            (None, PadStock::Bootstrap) => None,
+            (_, PadStock::Pool) => self.accept_proven(claimed.offset, length, prove).ok().flatten(),
         };
-        let Some(pad) = pad else { return false };
-        let right = text.hide(pad.expose()) == claimed.tag;
-        if right || claimed.offset == next {
-            match (&mut self.stock, claimed.stock) {
-                (Some(stock), PadStock::Bootstrap) => drop(stock.accept(theirs, claimed.offset)),
-                _ => drop(self.accept(claimed.offset, length)),
-            }
-        }
-        right
+        proven.is_some()
     }
 }
 

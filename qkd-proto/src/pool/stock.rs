@@ -24,25 +24,25 @@ impl BootstrapStock {
 
     /// The next pad of this end.
     pub fn spend(&mut self, own: Direction) -> Option<LinkKey> {
-        self.accept(own, self.next[own.index()])
+        let offset = self.next[own.index()];
+        self.accept_proven(own, offset, Some)
     }
 
-    /// The pad that the neighbour names, unless it or a later one was used; it stays.
-    pub fn peek(&self, direction: Direction, offset: u64) -> Option<SecretBytes> {
-        let from = usize::try_from(offset).ok().filter(|_| offset >= self.next(direction))?;
+    /// Lets words prove themselves with the pad at `offset`, unless it or a later one was used. It and all before
+    /// it are gone if they do; if they do not, only if it was the very next.
+    pub fn accept_proven<T>(
+        &mut self,
+        direction: Direction,
+        offset: u64,
+        prove: impl FnOnce(LinkKey) -> Option<T>,
+    ) -> Option<T> {
+        let next = &mut self.next[direction.index()];
+        let from = usize::try_from(offset).ok().filter(|_| offset >= *next)?;
         let bytes = self.pads[direction.index()].expose().get(from..from.checked_add(TAG_PAD_BYTES)?)?;
-        Some(SecretBytes::copy_of(bytes))
-    }
-
-    /// As [`Self::peek`], and it and all before it are gone.
-    pub fn accept(&mut self, direction: Direction, offset: u64) -> Option<LinkKey> {
-        let bytes = self.peek(direction, offset)?;
-        self.next[direction.index()] = offset + TAG_PAD_BYTES as u64;
-        Some(LinkKey { offset, bytes })
-    }
-
-    /// Place of the next pad of a direction.
-    pub fn next(&self, direction: Direction) -> u64 {
-        self.next[direction.index()]
+        let proven = prove(LinkKey { offset, bytes: SecretBytes::copy_of(bytes) });
+        if proven.is_some() || offset == *next {
+            *next = offset + TAG_PAD_BYTES as u64;
+        }
+        proven
     }
 }
