@@ -63,8 +63,7 @@ impl Node {
         let Phase::Session { own, .. } = link.phase else { return };
         let Some(send) = link.pool.as_ref().map(|pool| pool.send()) else { return };
         let Some((from, to)) = send.pending_reservation().filter(|&(_, to)| send.is_open_to(to)) else { return };
-        let (incarnation, after) = (self.settings.incarnation, link.last_commit);
-        let records = self.sequences_to_be(id);
+        let (incarnation, (after, records)) = (self.settings.incarnation, self.sequences_after(id));
         self.send_pool(id, after, PoolMessage::Reserve { incarnation, nonce: own, from, to, records });
         if let Some(link) = self.links.get_mut(id) {
             link.asked.get_or_insert(self.now.moment);
@@ -103,7 +102,7 @@ impl Node {
         if goes_on || link.marks.peer != known {
             link.commit_marks(Vec::new(), &mut self.outbox);
         }
-        let (after, own) = (self.links.get(id).and_then(|link| link.last_commit), self.sequences_to_be(id));
+        let (after, own) = self.sequences_after(id);
         self.send_pool(id, after, PoolMessage::ReserveAck { nonce, to, own });
         self.grant(id);
     }

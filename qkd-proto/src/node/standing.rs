@@ -44,11 +44,12 @@ impl Witness {
 }
 
 impl Node {
-    /// How far this node's records are once the last mark of a link is durable. To be said after that alone:
-    /// with an older sequence, a disk from just before that write would fit what the neighbour remembers.
-    pub(super) fn sequences_to_be(&self, id: &LinkId) -> Sequences {
-        let marks = self.links.get(id).map_or(0, |link| link.marks.sequence);
-        Sequences { marks, ..self.sequences(id) }
+    /// The last commit of a link, and how far this node's records are once it is durable: to be said after it
+    /// alone. With an older sequence, a disk from just before that write would fit what the neighbour remembers.
+    pub(super) fn sequences_after(&self, id: &LinkId) -> (Option<CommitId>, Sequences) {
+        let link = self.links.get(id);
+        let marks = link.map_or(0, |link| link.marks.sequence);
+        (link.and_then(|link| link.last_commit), Sequences { marks, ..self.sequences(id) })
     }
 
     /// How far this node's durable records are.
@@ -149,7 +150,7 @@ impl Node {
         if link.marks.peer != before {
             link.commit_marks(Vec::new(), &mut self.outbox);
         }
-        let (after, own) = (self.links.get(id).and_then(|link| link.last_commit), self.sequences_to_be(id));
+        let (after, own) = self.sequences_after(id);
         self.send_pool(id, after, PoolMessage::HeartbeatAck { nonce, records, own });
     }
 
