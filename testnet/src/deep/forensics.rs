@@ -3,7 +3,7 @@
 //! file is there, was there, or lies in a journal.
 //!
 //! What is sealed is found by its keys: each version of a record has a data key of its own in the ring, each
-//! mark its own number. As many keys as there are records now is right; one more is something consumed.
+//! mark its own number. A key of no record of now is of something consumed or replaced: it may be there for a second.
 
 use std::collections::{BTreeMap, BTreeSet};
 
